@@ -10,7 +10,10 @@ import anyio
 from anyio import to_thread
 
 from projections.generation import FORM, INDEXES, MEANING, READ_MODELS, SCHEMA
-from projections.models import checkpoints
+from projections.models import checkpoints, history, history_pages
+from projections.models.history_pages import Paged
+from projections.reading import Page, Reading
+from projections.unpacker import Unpacker
 from store.errors import Corrupt
 from store.log.log import Log
 from store.log.position import Position
@@ -29,6 +32,9 @@ GARBAGE = 1_000_000
 
 CACHE_KIB = 65_536
 """Pages that a fold of the whole log may keep in memory; the indexes are sorted in as much."""
+
+READ_AHEAD = 1
+"""Batches that wait for their fold, beside the one that is read and the one that is folded."""
 
 CHECKPOINT_PAGES = 16_384
 """Pages in the WAL after which they are written to the file: a page changes many times."""
@@ -114,10 +120,11 @@ async def in_log(log: Log, position: Position) -> bool:
     return await log.at(position, safe=False) is not None
 
 
-def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
+def apply(db: Connection, recorded: Sequence[Recorded], paged: Paged | None = None) -> None:
     """Fold events of one partition, in order, inside the caller's transaction.
 
     Events at or before the checkpoint are skipped: applied twice, an event changes nothing.
+    ``paged`` is what these events bring to the history, if it is known already.
     """
     if not recorded:
         return
@@ -126,7 +133,10 @@ def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
     if not new:
         return
     for model in READ_MODELS:
-        model.apply(db, new)
+        if model is history and paged is not None and len(new) == len(recorded):
+            history.apply_paged(db, new[0].position.partition, paged)
+        else:
+            model.apply(db, new)
     checkpoints.advance(db, new[-1].position)
 
 
@@ -144,8 +154,11 @@ async def catch_up(
     upto: Mapping[int, Position] | None = None,
     progress: Progress | None = None,
     tally: Tally | None = None,
+    unpacker: Unpacker | None = None,
 ) -> None:
     """Fold every partition up to its end, or exactly up to ``upto``.
+
+    ``unpacker`` is a process that helps with what is in the archive.
 
     Without ``upto``, up to one page can be missing if events keep coming.
     """
@@ -155,21 +168,26 @@ async def catch_up(
         count = 0
         for partition in range(log.partitions):
             limit = upto[partition] if upto else None
-            count += await _catch_up_partition(log, db, partition, limit, meter)
+            count += await _catch_up_partition(log, db, partition, limit, meter, unpacker)
 
 
 async def catch_up_partition(log: Log, db: Connection, upto: Position) -> Position:
     """Fold the partition of ``upto`` alone, up to there; return its checkpoint."""
-    await _catch_up_partition(log, db, upto.partition, upto, None)
+    await _catch_up_partition(log, db, upto.partition, upto)
     return await to_thread.run_sync(checkpoints.get, db, upto.partition)
 
 
 async def _catch_up_partition(
-    log: Log, db: Connection, partition: int, upto: Position | None, meter: "_Meter | None"
+    log: Log,
+    db: Connection,
+    partition: int,
+    upto: Position | None,
+    meter: "_Meter | None" = None,
+    unpacker: Unpacker | None = None,
 ) -> int:
-    """Fold page after page; the next one is read while a thread folds the one before."""
+    """Fold page after page; the next ones are read while a thread folds."""
     with _few_collections():
-        return await _fold_pages(log, db, partition, upto, meter)
+        return await _fold_pages(log, db, partition, upto, meter, unpacker)
 
 
 @contextmanager
@@ -184,28 +202,29 @@ def _few_collections() -> Generator[None]:
 
 
 async def _fold_pages(
-    log: Log, db: Connection, partition: int, upto: Position | None, meter: "_Meter | None"
+    log: Log,
+    db: Connection,
+    partition: int,
+    upto: Position | None,
+    meter: "_Meter | None" = None,
+    unpacker: Unpacker | None = None,
 ) -> int:
     position = await to_thread.run_sync(checkpoints.get, db, partition)
+    waiting = await to_thread.run_sync(history_pages.waiting, db, partition)
+    reading = Reading(log, position, upto, waiting, BATCH, unpacker)
+    into, pages = anyio.create_memory_object_stream[Page](READ_AHEAD)
     count = 0
-    page = await _page(log, position, upto)
-    while page:
-        position = page[-1].position
-        following: list[Recorded] = []
-
-        async def read(after: Position, into: list[Recorded]) -> None:
-            into += await _page(log, after, upto)
-
-        try:
+    try:
+        with pages:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(read, position, following)
-                await to_thread.run_sync(_commit, db, page)
-        except BaseExceptionGroup as group:
-            raise _only(group) from None
-        count += len(page)
-        if meter:
-            meter.advance(position, len(page))
-        page = following
+                tasks.start_soon(reading.run, into)
+                async for page in pages:
+                    await to_thread.run_sync(_commit, db, page)
+                    count += len(page.recorded)
+                    if meter:
+                        meter.advance(page.recorded[-1].position, len(page.recorded))
+    except BaseExceptionGroup as group:
+        raise _only(group) from None
     return count
 
 
@@ -217,19 +236,9 @@ def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return first
 
 
-async def _page(log: Log, after: Position, upto: Position | None) -> list[Recorded]:
-    """Return the next events after a position, at most ``BATCH``, and none after ``upto``."""
-    if upto is not None and after >= upto:
-        return []
-    page = await log.read(after, count=BATCH)
-    if upto is None or not page or page[-1].position <= upto:
-        return page
-    return [each for each in page if each.position <= upto]
-
-
-def _commit(db: Connection, recorded: Sequence[Recorded]) -> None:
+def _commit(db: Connection, page: Page) -> None:
     with db.transaction():
-        apply(db, recorded)
+        apply(db, page.recorded, page.paged)
 
 
 class _Meter:

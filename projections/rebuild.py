@@ -23,6 +23,7 @@ from projections import fold, verify
 from projections.fold import Progress, Tally
 from projections.generation import FORM
 from projections.models import checkpoints, history
+from projections.unpacker import Unpacker, processors
 from projections.verify import VerifyReport
 from store.errors import Corrupt, Missing, StoreError, Unavailable
 from store.log.log import Log
@@ -69,6 +70,7 @@ async def rebuild(
     compare: bool = False,
     keep: bool = False,
     tally: Tally | None = None,
+    alone: bool = False,
 ) -> RebuildReport:
     """Build a new live generation from the whole log, independent of the old one.
 
@@ -78,7 +80,7 @@ async def rebuild(
 
     With ``compare``, the report lists the differences, if the old one can be read and is not behind
     a half-built one. With ``keep``, the old one is kept in any case. ``tally`` counts along if
-    there is ``progress``.
+    there is ``progress``. Unless ``alone``, a second process helps with what is in the archive.
 
     Raises:
         Unavailable: Redis does not answer or has another log now, or another rebuild was faster.
@@ -91,14 +93,15 @@ async def rebuild(
     for partition in range(log.partitions):
         await log.confirm(partition)
     await sweep(log, generations)
-    with generations.building(_form(log)) as path:
+    with generations.building(_form(log)) as path, Unpacker() as helper:
+        unpacker = None if alone or processors() == 1 else helper
         try:
             db, resumed_at = await _begin(log, path)
             try:
                 comparison = None
                 if compare:
-                    comparison = await _comparison(log, generations, db, progress, tally)
-                await fold.catch_up(log, db, progress=progress, tally=tally)
+                    comparison = await _comparison(log, generations, db, progress, tally, unpacker)
+                await fold.catch_up(log, db, progress=progress, tally=tally, unpacker=unpacker)
                 await to_thread.run_sync(fold.finish, db)
                 await fold.catch_up(log, db)
                 async with live_held(log, generations) as positions:
@@ -198,9 +201,11 @@ async def _comparison(
     db: Connection,
     progress: Progress | None,
     tally: Tally | None,
+    unpacker: Unpacker | None,
 ) -> VerifyReport | None:
     try:
-        return await verify.compare(log, verify.live_generation(generations), db, progress, tally)
+        live = verify.live_generation(generations)
+        return await verify.compare(log, live, db, progress, tally, unpacker)
     except (Missing, Corrupt) as error:
         logger.warning("the old generation cannot be compared: %s", error)
         return None

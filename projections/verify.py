@@ -14,6 +14,7 @@ from projections import fold
 from projections.fold import Progress, Tally
 from projections.generation import TABLES
 from projections.models import checkpoints
+from projections.unpacker import Unpacker
 from store.errors import Corrupt, Missing
 from store.log.log import Log
 from store.log.position import Position
@@ -94,6 +95,7 @@ async def compare(
     fresh: Connection,
     progress: Progress | None = None,
     tally: Tally | None = None,
+    unpacker: Unpacker | None = None,
 ) -> VerifyReport:
     """Fold the log into the file ``fresh``, up to the live checkpoints, and compare both.
 
@@ -114,7 +116,9 @@ async def compare(
                 for partition, position in checkpoints.get_all(fresh, log.partitions).items()
             ):
                 raise Missing("the live generation is behind the fold that it is compared with")
-            await fold.catch_up(log, fresh, upto=positions, progress=progress, tally=tally)
+            await fold.catch_up(
+                log, fresh, upto=positions, progress=progress, tally=tally, unpacker=unpacker
+            )
             return VerifyReport(
                 positions=tuple(positions.values()),
                 tables=await to_thread.run_sync(_tables, live, fresh),

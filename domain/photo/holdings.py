@@ -85,38 +85,63 @@ def evolve(holding: Holding, data: e.Data) -> Holding:
 
 def evolve_all(holding: Holding, events: Iterable[e.Data]) -> Holding:
     """Return the holding after events of its photo, in order."""
-    keys, sizes = dict(holding.keys), dict(holding.sizes)
-    superseded = dict(holding.superseded)
-    runs, deleted, erased = holding.runs, holding.deleted, holding.erased
+    evolving = Evolving(holding)
     for data in events:
+        evolving.apply(data)
+    return evolving.holding
+
+
+class Evolving:
+    """A holding that the events of its photo change in place, one after the other."""
+
+    def __init__(self, holding: Holding) -> None:
+        self.keys, self.sizes = dict(holding.keys), dict(holding.sizes)
+        self.superseded = dict(holding.superseded)
+        self.runs, self.deleted, self.erased = holding.runs, holding.deleted, holding.erased
+
+    @property
+    def holding(self) -> Holding:
+        return Holding(
+            keys=self.keys,
+            sizes=self.sizes,
+            superseded=self.superseded,
+            runs=self.runs,
+            deleted=self.deleted,
+            erased=self.erased,
+        )
+
+    def apply(self, data: e.Data) -> None:
         match data:
             case e.ThumbnailGenerated():
-                _add((data.thumbnail,), keys, sizes, superseded)
+                self._add((data.thumbnail,))
             case e.StageCompleted():
-                _add(data.renditions, keys, sizes, superseded)
+                self._add(data.renditions)
             case e.ProcessingCompleted() | e.ProcessingFailed():
-                runs = False
+                self.runs = False
             case e.ProcessingRequested():
-                runs = not data.pipeline.startswith(BACKFILL)
+                self.runs = not data.pipeline.startswith(BACKFILL)
             case e.RenditionsSuperseded():
-                superseded.update(_due(data, superseded))
+                self.superseded.update(_due(data, self.superseded))
             case e.RenditionsRemoved():
                 for file in data.files:
-                    superseded.pop(file.key, None)
+                    self.superseded.pop(file.key, None)
             case e.PhotoDeleted():
-                deleted = True
+                self.deleted = True
             case e.PhotoErased():
-                erased = True
+                self.erased = True
             case _:
                 pass
-    return Holding(
-        keys=keys,
-        sizes=sizes,
-        superseded=superseded,
-        runs=runs,
-        deleted=deleted,
-        erased=erased,
-    )
+
+    def _add(self, renditions: Iterable[Rendition]) -> None:
+        """Make the renditions current, and supersede those that they replace."""
+        for each in renditions:
+            before = self.keys.get(each.name, each.key)
+            if before != each.key:
+                self.superseded[before] = Superseded(file_size=self.sizes[each.name])
+            self.keys[each.name], self.sizes[each.name] = each.key, each.file_size
+        if self.superseded:  # a file that becomes current again is no longer superseded
+            for each in renditions:
+                self.superseded.pop(each.key, None)
 
 
 def replaced(holding: Holding, renditions: Iterable[Rendition]) -> tuple[e.StoredFile, ...]:
@@ -166,19 +191,3 @@ def _due(
         for file in data.files
         if file.key in superseded
     }
-
-
-def _add(
-    renditions: Iterable[Rendition],
-    keys: dict[str, str],
-    sizes: dict[str, int],
-    superseded: dict[str, Superseded],
-) -> None:
-    """Make the renditions current, and supersede those that they replace."""
-    for each in renditions:
-        before = keys.get(each.name, each.key)
-        if before != each.key:
-            superseded[before] = Superseded(file_size=sizes[each.name])
-        keys[each.name], sizes[each.name] = each.key, each.file_size
-    for each in renditions:  # a file that becomes current again is no longer superseded
-        superseded.pop(each.key, None)

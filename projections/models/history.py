@@ -14,7 +14,15 @@ import msgspec
 
 from domain.photo.events import Event
 from projections.models import history_pages
-from projections.models.history_pages import Name, Stored, of_client, of_photo, of_session, of_type
+from projections.models.history_pages import (
+    Name,
+    Paged,
+    Stored,
+    of_client,
+    of_photo,
+    of_session,
+    of_type,
+)
 from store.errors import Corrupt
 from store.log import codec
 from store.log.codec import WireEvent
@@ -65,6 +73,11 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
     history_pages.add(db, recorded)
+
+
+def apply_paged(db: Connection, partition: int, paged: Paged) -> None:
+    """Do what ``apply`` does with the events of which a ``pager`` has made ``paged``."""
+    history_pages.store(db, partition, paged)
 
 
 def room_events(

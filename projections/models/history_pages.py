@@ -16,14 +16,14 @@ from typing import NamedTuple
 
 import msgspec
 
-from domain.photo.events import Event
 from domain.system_events import OF_NO_PHOTO
 from store.errors import Corrupt
 from store.log import codec
+from store.log.codec import Subject
 from store.log.position import Position
 from store.log.stream import Recorded
 from store.sqlite.connection import Connection
-from store.sqlite.packing import pack, unpack
+from store.sqlite.packing import pack_all, unpack
 
 PAGE = 64
 """Events of a page: larger ones take less space each, but all of a page is unpacked to read one."""
@@ -114,62 +114,109 @@ def of_type(type_: str) -> Name:
     return Name(f"t{type_}", type_.encode())
 
 
-def _names(events: Sequence[Event]) -> Generator[Name]:
-    """Yield the names that any of the events has, each once."""
-    for photo_id in {event.data.photo_id for event in events} - {OF_NO_PHOTO}:
-        yield of_photo(photo_id)
-    for type_ in {event.type for event in events if event.data.photo_id == OF_NO_PHOTO}:
-        yield of_type(type_)
-    clients = {(each.metadata.client_id, each.metadata.session_id) for each in events}
-    for client_id in {client_id for client_id, _ in clients}:
-        yield of_client(client_id)
-    sessions = {each for each in clients if each[1] is not None}
-    for session_id in {session_id for _, session_id in sessions}:
-        yield of_session(session_id or "", None)
-    for client_id, session_id in sessions:
-        yield of_session(session_id or "", client_id)
+def _names(subjects: Iterable[Subject]) -> set[str]:
+    """Return the names that any event about these subjects has."""
+    found: set[str] = set()
+    for photo_id, type_, client_id, session_id in set(subjects):
+        found.add((of_type(type_) if photo_id == OF_NO_PHOTO else of_photo(photo_id)).name)
+        found.add(of_client(client_id).name)
+        if session_id is not None:
+            found.add(of_session(session_id, None).name)
+            found.add(of_session(session_id, client_id).name)
+    return found
 
 
 def _hashed(name: str) -> int:
     return int.from_bytes(blake2b(name.encode(), digest_size=_NAME_BYTES).digest())
 
 
+class Paged(NamedTuple):
+    """What the next events of a partition bring.
+
+    Each of ``pages`` is the position of its last event and the packed events, ``members`` are the
+    hashes of its names. ``rest`` are the rows that follow them; without ``pages`` they follow the
+    rows that are there.
+    """
+
+    pages: list[tuple[int, int, bytes]]
+    members: list[list[int]]
+    rest: list[Stored]
+
+
+class Pager:
+    """Fills pages with events of a partition; it begins with those that do not fill a page yet."""
+
+    def __init__(self, stored: Sequence[Stored]) -> None:
+        self._ms: list[int] = [each.ms for each in stored]
+        self._seq: list[int] = [each.seq for each in stored]
+        self._bodies: list[bytes] = [each.body for each in stored]
+        self._subjects: list[Subject] = [codec.subject_in(each.body) for each in stored]
+
+    def add(self, recorded: Sequence[Recorded]) -> Paged:
+        """Add the next events."""
+        return self.add_stored(
+            [each.position[1] for each in recorded],
+            [each.position[2] for each in recorded],
+            [each.body for each in recorded],
+            [codec.subject_of(each.event) for each in recorded],
+        )
+
+    def add_stored(
+        self, ms: list[int], seq: list[int], bodies: list[bytes], subjects: list[Subject]
+    ) -> Paged:
+        """Add the next events: their times, numbers, bodies and subjects, each in its own list."""
+        had = len(self._ms)
+        ms = self._ms = self._ms + ms
+        seq = self._seq = self._seq + seq
+        bodies = self._bodies = self._bodies + bodies
+        subjects = self._subjects = self._subjects + subjects
+        end = len(ms) - len(ms) % PAGE
+        if not end:
+            return Paged([], [], [*map(Stored, ms[had:], seq[had:], bodies[had:])])
+        self._ms, self._seq, self._bodies = ms[end:], seq[end:], bodies[end:]
+        self._subjects = subjects[end:]
+        pages = [slice(begin, begin + PAGE) for begin in range(0, end, PAGE)]
+        lasts = slice(PAGE - 1, end, PAGE)
+        packed = pack_all([_encoded(ms[page], seq[page], bodies[page]) for page in pages])
+        return Paged(
+            pages=[*zip(ms[lasts], seq[lasts], packed, strict=True)],
+            members=[[_hashed(name) for name in _names(subjects[page])] for page in pages],
+            rest=[*map(Stored, self._ms, self._seq, self._bodies)],
+        )
+
+
+def waiting(db: Connection, partition: int) -> list[Stored]:
+    """Return the events of the partition that do not fill a page yet."""
+    return list(_latest(db, partition))
+
+
 def add(db: Connection, recorded: Sequence[Recorded]) -> None:
     """Add the next events of a partition, and make a page whenever there are enough for one."""
     partition = recorded[0].position.partition
-    events = [Stored(each.position.ms, each.position.seq, each.body) for each in recorded]
-    waiting = db.execute("SELECT count(*) FROM history WHERE partition = ?", (partition,))[0][0]
-    if waiting + len(events) >= PAGE:
-        before = list(_latest(db, partition))
-        known = [*(codec.decode_event(each.body) for each in before), *(r.event for r in recorded)]
+    count = db.execute("SELECT count(*) FROM history WHERE partition = ?", (partition,))[0][0]
+    if count + len(recorded) < PAGE:
+        rows = [(*each.position, each.body) for each in recorded]
+        db.execute_many(INSERT, rows)
+    else:
+        store(db, partition, Pager(waiting(db, partition)).add(recorded))
+
+
+def store(db: Connection, partition: int, paged: Paged) -> None:
+    """Write what a pager has made of the next events."""
+    if paged.pages:
         db.execute("DELETE FROM history WHERE partition = ?", (partition,))
-        events = _add_pages(db, partition, before + events, known)
-    db.execute_many(INSERT, [(partition, *each) for each in events])
+        first = _last_page(db, partition) + 1
+        db.execute_many(
+            INSERT_PAGE, [(partition, n, *page) for n, page in enumerate(paged.pages, first)]
+        )
+        members = [(x, partition, n) for n, of in enumerate(paged.members, first) for x in of]
+        db.execute_many(INSERT_MEMBER, sorted(members))
+    db.execute_many(INSERT, [(partition, *each) for each in paged.rest])
 
 
-def _add_pages(
-    db: Connection, partition: int, events: Sequence[Stored], known: Sequence[Event]
-) -> Sequence[Stored]:
-    """Insert as many pages as the events fill; return the events that are left."""
-    number = _last_page(db, partition)
-    members: list[tuple[int, int, int]] = []
-    end = len(events) - len(events) % PAGE
-    for begin in range(0, end, PAGE):
-        number += 1
-        of_page = events[begin : begin + PAGE]
-        last = of_page[-1]
-        db.execute(INSERT_PAGE, (partition, number, last.ms, last.seq, _packed(of_page)))
-        names = _names(known[begin : begin + PAGE])
-        members += [(_hashed(name.name), partition, number) for name in names]
-    db.execute_many(INSERT_MEMBER, sorted(members))
-    return events[end:]
-
-
-def _packed(events: Sequence[Stored]) -> bytes:
-    ms = [each.ms for each in events]
+def _encoded(ms: list[int], seq: list[int], bodies: list[bytes]) -> bytes:
     steps = [ms[0], *(after - before for before, after in pairwise(ms))]
-    page = _Page(steps, [each.seq for each in events], [each.body for each in events])
-    return pack(_encoder.encode(page))
+    return _encoder.encode(_Page(steps, seq, bodies))
 
 
 def _unpacked(packed: bytes, holding: bytes = b"") -> list[Stored]:

@@ -64,7 +64,8 @@ class _Ended(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """The last attempt of a stage that has ended.
 
     ``duration_ms`` is that of the attempt that succeeded, ``error`` that of one that failed. Nearly
-    all succeed: the column leaves out what follows ``completed_at`` for them.
+    all succeed: the column leaves out what follows ``completed_at`` for them, and the day or the
+    minute if the job was created in the same.
     """
 
     attempt: int
@@ -73,6 +74,8 @@ class _Ended(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     status: Literal["retrying", "completed", "failed"] = "completed"
     error: str | None = None
 
+
+_SHARED = len("2026-11-23T10:00:"), len("2026-11-23T")
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(dict[str, _Ended])
@@ -126,10 +129,18 @@ def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
     events = [each.event for each in recorded if type(each.event.data) in _TYPES]
     rows = Rows(db, "jobs", STORED)
     ended: dict[Value, dict[str, _Ended]] = {}
-    datas: list[Any] = [event.data for event in events]
-    whole: set[str] = {data.photo_id for data in datas if type(data) in _OF_ALL_JOBS}
-    new: set[str] = {data.job_id for data in datas if type(data) in _BEGINNING}
-    named: set[str] = {data.job_id for data in datas if type(data) is not e.PhotoDeleted}
+    whole: set[str] = set()
+    new: set[str] = set()
+    named: set[str] = set()
+    for event in events:
+        data: Any = event.data
+        kind = type(event.data)
+        if kind is not e.PhotoDeleted:
+            named.add(data.job_id)
+        if kind in _BEGINNING:
+            new.add(data.job_id)
+        if kind in _OF_ALL_JOBS:
+            whole.add(data.photo_id)
     if whole:
         rows.read(whole, by="photo_id")
     rows.read(named - new)
@@ -138,7 +149,8 @@ def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
         batch.apply(event)
     for job_id, stages in ended.items():
         if job_id in rows.rows:
-            rows.rows[job_id]["ended"] = _column(stages)
+            row = rows.rows[job_id]
+            row["ended"] = _column(stages, str(row["created_at"]))
     rows.write()
 
 
@@ -169,13 +181,21 @@ class _Batch:
 
     def apply(self, event: e.Event) -> None:
         data, at = event.data, event.timestamp
+        if type(data) is e.StageCompleted:  # most events
+            ended = _Ended(attempt=data.attempt, duration_ms=data.duration_ms, completed_at=at)
+            self._end_stage(data.job_id, data.stage, ended)
+            return
         match data:
-            case e.StageCompleted():
-                self._end_stage(
-                    data.job_id,
-                    data.stage,
-                    _Ended(attempt=data.attempt, duration_ms=data.duration_ms, completed_at=at),
-                )
+            case (
+                e.ProcessingPrioritized()
+                | e.ProcessingStarted()
+                | e.ProcessingCompleted()
+                | e.ProcessingFailed()
+            ):
+                if row := self._rows.get(data.job_id):
+                    _change(row, data, at)
+            case e.PhotoUploaded() | e.ProcessingRequested():
+                self._begin(event, data)
             case e.StageFailed():
                 ends = data.retry_at is None
                 failed = _Ended(
@@ -185,20 +205,10 @@ class _Batch:
                     completed_at=at if ends else None,
                 )
                 self._end_stage(data.job_id, data.stage, failed)
-            case e.PhotoUploaded() | e.ProcessingRequested():
-                self._begin(event, data)
             case e.PhotoDeleted():
                 for job_id in self._of_photo.pop(data.photo_id, ()):
                     del self._rows[job_id]
                     self._ended.pop(job_id, None)
-            case (
-                e.ProcessingPrioritized()
-                | e.ProcessingStarted()
-                | e.ProcessingCompleted()
-                | e.ProcessingFailed()
-            ):
-                if row := self._rows.get(data.job_id):
-                    row.update(_changes(data, at))
             case _:
                 pass
 
@@ -232,7 +242,8 @@ class _Batch:
 
     def _stages_of(self, job_id: Value) -> dict[str, _Ended]:
         if job_id not in self._ended:
-            self._ended[job_id] = _ended(self._rows[job_id]["ended"])
+            row = self._rows[job_id]
+            self._ended[job_id] = _ended(row["ended"], str(row["created_at"]))
         return self._ended[job_id]
 
     def _done_before(self, photo_id: str) -> dict[str, _Ended]:
@@ -247,41 +258,65 @@ class _Batch:
         return done
 
 
-def _changes(
+def _change(
+    row: Columns,
     data: e.ProcessingPrioritized
     | e.ProcessingStarted
     | e.ProcessingCompleted
     | e.ProcessingFailed,
     at: str,
-) -> Columns:
+) -> None:
+    if isinstance(data, e.ProcessingPrioritized):
+        row["priority"] = data.priority
+        return
+    row["status"] = STATUS_AFTER[type(data)]
     match data:
-        case e.ProcessingPrioritized():
-            return {"priority": data.priority}
         case e.ProcessingStarted():
-            return {"status": STATUS_AFTER[type(data)], "started_at": at}
+            row["started_at"] = at
         case e.ProcessingCompleted():
-            return {"status": STATUS_AFTER[type(data)], "completed_at": at, "error": None}
+            row["completed_at"], row["error"] = at, None
         case e.ProcessingFailed():
             error = JobError(
                 stage=data.stage, category=data.category, code=data.code, message=data.error
             )
-            return {
-                "status": STATUS_AFTER[type(data)],
-                "completed_at": at,
-                "error": msgspec.json.encode(error).decode(),
-            }
+            row["completed_at"], row["error"] = at, msgspec.json.encode(error).decode()
 
 
-def _column(stages: Mapping[str, _Ended]) -> str:
-    short = {
-        name: (end.attempt, end.duration_ms, end.completed_at) if end.status == "completed" else end
-        for name, end in stages.items()
-    }
+def _column(stages: Mapping[str, _Ended], created_at: str) -> str:
+    short: dict[str, object] = {}
+    for name, end in stages.items():
+        at = _shortened(end.completed_at, created_at)
+        if end.status == "completed":
+            short[name] = end.attempt, end.duration_ms, at
+        else:
+            short[name] = msgspec.structs.replace(end, completed_at=at)
     return _encoder.encode(short).decode()
 
 
-def _ended(column: Value) -> dict[str, _Ended]:
-    return _decoder.decode(column) if isinstance(column, str) else {}
+def _ended(column: Value, created_at: str) -> dict[str, _Ended]:
+    if not isinstance(column, str):
+        return {}
+    return {
+        name: msgspec.structs.replace(end, completed_at=_whole(end.completed_at, created_at))
+        for name, end in _decoder.decode(column).items()
+    }
+
+
+def _shortened(at: str | None, created_at: str) -> str | None:
+    """Return the time without the minute or the day that it shares with ``created_at``."""
+    if at is None or len(at) != len(created_at):
+        return at
+    for letters in _SHARED:
+        if at[:letters] == created_at[:letters]:
+            return at[letters:]
+    return at
+
+
+def _whole(at: str | None, created_at: str) -> str | None:
+    """Return what ``_shortened`` was given."""
+    if at is None or "T" in at:
+        return at
+    return created_at[: len(created_at) - len(at)] + at
 
 
 def get(db: Connection, job_id: str) -> JobView | None:
@@ -295,7 +330,7 @@ def get(db: Connection, job_id: str) -> JobView | None:
         return None
     photo_id, client_id, pipeline, priority, status, error, *times, stages, column = rows[0]
     created_at, started_at, completed_at = times
-    ended = _ended(column)
+    ended = _ended(column, created_at)
     planned = frozenset(stages_of_job(pipeline, None if stages is None else _stages.decode(stages)))
     return JobView(
         job_id=job_id,

@@ -48,60 +48,83 @@ class _Metadata(MetadataResult, frozen=True, kw_only=True, omit_defaults=True):
     description: _Description = _Description()
 
 
-def _requested(data: e.ProcessingRequested, _: str) -> Columns:
-    return {
-        "job_id": data.job_id,
-        "processing_error": None,
-        "processing_started_at": None,
-        "processing_completed_at": None,
-    }
+DATED_LETTERS = 23
+"""How much of a UTC time is the local time of ``dated``: all but its ``Z``."""
 
 
-def _facts(data: e.StageCompleted, _: str) -> Columns:
-    """Return a stage's result as columns; skip a result that does not have the stage's shape."""
+def _request(row: Columns, data: e.ProcessingRequested, _: str) -> None:
+    row["processing_status"] = STATUS_AFTER[e.ProcessingRequested]
+    row["job_id"] = data.job_id
+    row["processing_error"] = None
+    row["processing_started_at"] = None
+    row["processing_completed_at"] = None
+
+
+def _start(row: Columns, _: e.ProcessingStarted, at: str) -> None:
+    row["processing_status"] = STATUS_AFTER[e.ProcessingStarted]
+    row["processing_started_at"] = at
+
+
+def _complete(row: Columns, _: e.ProcessingCompleted, at: str) -> None:
+    row["processing_status"] = STATUS_AFTER[e.ProcessingCompleted]
+    row["processing_completed_at"] = at
+
+
+def _fail(row: Columns, data: e.ProcessingFailed, at: str) -> None:
+    row["processing_status"] = STATUS_AFTER[e.ProcessingFailed]
+    row["processing_completed_at"] = at
+    row["processing_error"] = data.error
+
+
+def _delete(row: Columns, _: e.PhotoDeleted, at: str) -> None:
+    row["deleted_at"] = at
+
+
+def _learn(row: Columns, data: e.StageCompleted, _: str) -> None:
+    """Note a stage's result; skip a result that does not have the stage's shape."""
+    note = _RESULTS.get(data.stage)
+    if note is None:
+        return
     try:
-        match data.stage:
-            case "validation":
-                found = msgspec.convert(data.result, ValidationResult)
-                return {"damaged": int(found.damaged), "width": found.width, "height": found.height}
-            case "metadata":
-                metadata = msgspec.convert(data.result, _Metadata)
-                return {
-                    "processing_metadata": msgspec.json.encode(metadata).decode(),
-                    "dated": timeline.dated(metadata.taken_at, metadata.taken_at_subsecond_ms),
-                }
-            case "placeholder":
-                return {"blurhash": msgspec.convert(data.result, PlaceholderResult).blurhash}
-            case _:
-                return {}
+        note(row, data.result)
     except msgspec.ValidationError as error:
         logger.warning(
             "photo %s: skipped the invalid result of %s: %s", data.photo_id, data.stage, error
         )
-        return {}
 
 
-_CHANGES: dict[type[e.AnyEvent], Callable[[Any, str], Columns]] = {
-    e.StageCompleted: _facts,
-    e.ProcessingRequested: _requested,
-    e.ProcessingStarted: lambda _, at: {"processing_started_at": at},
-    e.ProcessingCompleted: lambda _, at: {"processing_completed_at": at},
-    e.ProcessingFailed: lambda data, at: {
-        "processing_completed_at": at,
-        "processing_error": data.error,
-    },
-    e.PhotoDeleted: lambda _, at: {"deleted_at": at},
+def _validation(row: Columns, result: dict[str, Any]) -> None:
+    found = msgspec.convert(result, ValidationResult)
+    row["damaged"] = int(found.damaged)
+    row["width"], row["height"] = found.width, found.height
+
+
+def _metadata(row: Columns, result: dict[str, Any]) -> None:
+    found = msgspec.convert(result, _Metadata)
+    row["processing_metadata"] = _json.encode(found).decode()
+    taken = timeline.dated(found.taken_at, found.taken_at_subsecond_ms)
+    row["dated"] = taken or str(row["uploaded_at"])[:DATED_LETTERS]
+
+
+def _placeholder(row: Columns, result: dict[str, Any]) -> None:
+    row["blurhash"] = msgspec.convert(result, PlaceholderResult).blurhash
+
+
+_json = msgspec.json.Encoder()
+
+_RESULTS: dict[str, Callable[[Columns, dict[str, Any]], None]] = {
+    "validation": _validation,
+    "metadata": _metadata,
+    "placeholder": _placeholder,
 }
 
-CHANGING = frozenset(_CHANGES)
-"""The events that change more than the version of a photo, apart from its upload."""
-
-
-def changed_by(data: e.AnyEvent, at: str) -> Columns:
-    """Return the columns that an event of ``CHANGING`` changes."""
-    kind = type(data)
-    changes = _CHANGES[kind](data, at)
-    status = STATUS_AFTER.get(kind)
-    if status is not None:
-        changes["processing_status"] = status
-    return changes
+CHANGES: dict[type[e.AnyEvent], Callable[[Columns, Any, str], None]] = {
+    e.StageCompleted: _learn,
+    e.ProcessingRequested: _request,
+    e.ProcessingStarted: _start,
+    e.ProcessingCompleted: _complete,
+    e.ProcessingFailed: _fail,
+    e.PhotoDeleted: _delete,
+}
+"""How the events that change more than the version of a photo change its row; called with the
+row, the data and the time of the event. The upload makes the row."""

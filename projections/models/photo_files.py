@@ -3,6 +3,7 @@
 A deleted photo counts the bytes of its files until they are erased.
 """
 
+from collections.abc import Iterable
 from typing import cast
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from domain.clients.usage import NOTHING, Usage
 from domain.photo import events as e
 from domain.photo import holdings
-from domain.photo.holdings import Holding, Superseded
+from domain.photo.holdings import Evolving, Holding, Superseded
 from domain.photo.results import ORIGINAL, Rendition
 from projections.models import renditions
 from projections.models.batch import Columns
@@ -21,14 +22,26 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 _superseded = msgspec.json.Decoder(dict[str, Superseded])
 
 
-class _Files(msgspec.Struct):
-    """The files of one photo before the batch, what they counted, and its events in the batch."""
+class _Files:
+    """The files of one photo, and what they counted ``before`` the batch."""
 
-    client_id: str
-    before: Usage
-    holding: Holding
-    made: dict[str, tuple[str, Rendition]]
-    events: list[e.Data]
+    def __init__(
+        self,
+        client_id: str,
+        before: Usage,
+        holding: Holding,
+        made: dict[str, tuple[str, Rendition]],
+    ) -> None:
+        self.client_id = client_id
+        self.before = before
+        self.evolving = Evolving(holding)
+        self.made = made
+        self.changed = False
+
+    def make(self, job_id: str, renditions: Iterable[Rendition]) -> None:
+        for each in renditions:
+            self.made[each.name] = job_id, each
+            self.changed = True
 
 
 class PhotoFiles:
@@ -41,11 +54,18 @@ class PhotoFiles:
     def apply(self, data: e.Data, client_id: str) -> None:
         """Apply an event of ``holdings.COUNTED``, before it changes the photo's row."""
         if isinstance(data, e.PhotoUploaded):
-            self._files[data.photo_id] = _Files(client_id, NOTHING, holdings.begin(data), {}, [])
+            self._files[data.photo_id] = _Files(client_id, NOTHING, holdings.begin(data), {})
+            return
+        if isinstance(data, e.StageCompleted) and not data.renditions:
             return
         files = self._files.get(data.photo_id) or self._stored(data.photo_id, client_id)
-        if files is not None:
-            files.events.append(data)
+        if files is None:
+            return
+        files.evolving.apply(data)
+        if isinstance(data, e.ThumbnailGenerated):
+            files.make(data.job_id, (data.thumbnail,))
+        elif isinstance(data, e.StageCompleted):
+            files.make(data.job_id, data.renditions)
 
     def finish(self) -> dict[str, Usage]:
         """Change the rows; return how much more each client uses, all who have uploaded included.
@@ -54,7 +74,7 @@ class PhotoFiles:
         """
         added: dict[str, Usage] = {}
         for photo_id, files in self._files.items():
-            holding = holdings.evolve_all(files.holding, files.events)
+            holding = files.evolving.holding
             more = holding.usage - files.before
             if more != NOTHING or files.before is NOTHING:
                 added[files.client_id] = added.get(files.client_id, NOTHING) + more
@@ -63,7 +83,7 @@ class PhotoFiles:
             if holding.erased:
                 row["renditions"] = row["superseded"] = None
                 continue
-            if _make(files):
+            if files.changed:
                 row["renditions"] = renditions.encode(photo_id, files.made)
             row["superseded"] = _column(holding.superseded)
         return added
@@ -85,23 +105,8 @@ class PhotoFiles:
             runs=bool(row["runs"]),
             deleted=row["deleted_at"] is not None,
         )
-        files = self._files[photo_id] = _Files(client_id, holding.usage, holding, made, [])
+        files = self._files[photo_id] = _Files(client_id, holding.usage, holding, made)
         return files
-
-
-def _make(files: _Files) -> bool:
-    """Bring ``made`` up to date; return whether it has changed."""
-    made = files.made
-    changed = False
-    for data in files.events:
-        if isinstance(data, e.ThumbnailGenerated):
-            made[data.thumbnail.name] = data.job_id, data.thumbnail
-            changed = True
-        elif isinstance(data, e.StageCompleted):
-            for each in data.renditions:
-                made[each.name] = data.job_id, each
-                changed = True
-    return changed
 
 
 def _column(superseded: dict[str, Superseded]) -> str | None:

@@ -16,7 +16,7 @@ from domain.system_events import OF_NO_PHOTO
 from projections.models import clients, renditions
 from projections.models.batch import Columns, Rows
 from projections.models.cursor import Cursor
-from projections.models.photo_facts import CHANGING, changed_by
+from projections.models.photo_facts import CHANGES, DATED_LETTERS
 from projections.models.photo_files import PhotoFiles
 from projections.models.photo_view import COLUMNS, PhotoView, view_of
 from store.blobs.interface import original_key
@@ -139,9 +139,6 @@ FILTERS = {
 
 Order = Literal["uploaded", "taken"]
 
-DATED_LETTERS = 23
-"""How much of a UTC time is the local time of ``dated``: all but its ``Z``."""
-
 ORDERED_BY: dict[Order, str] = {"uploaded": "uploaded_at", "taken": "dated"}
 
 
@@ -183,18 +180,19 @@ def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
     events = [each.event for each in recorded]
     new = {event.data.photo_id for event in events if type(event.data) is e.PhotoUploaded}
     rows.read(last.keys() - new)
-    files = PhotoFiles(rows.rows)
+    by_id = rows.rows
+    files = PhotoFiles(by_id)
     for event in events:
         data: Any = event.data
         kind = type(event.data)
         if kind in holdings.COUNTED:  # before its row changes
             files.apply(data, event.metadata.client_id)
         if kind is e.PhotoUploaded:
-            rows.rows[data.photo_id] = _uploaded(event, data)
-        elif kind in CHANGING and (row := rows.rows.get(data.photo_id)):
-            _change(row, event)
+            by_id[data.photo_id] = _uploaded(event, data)
+        elif (change := CHANGES.get(kind)) and (row := by_id.get(data.photo_id)):
+            change(row, data, event.timestamp)
     for photo_id, each in last.items():
-        if row := rows.rows.get(photo_id):
+        if row := by_id.get(photo_id):
             row["updated_at"] = each.event.timestamp
             row["version"] = each.event.metadata.photo_version
             row["position"] = str(each.position)
@@ -347,10 +345,3 @@ def _uploaded(event: e.Event, data: e.PhotoUploaded) -> Columns:
         "version": event.metadata.photo_version,
         "position": "",
     }
-
-
-def _change(row: Columns, event: e.Event) -> None:
-    changes = changed_by(event.data, event.timestamp)
-    row.update(changes)
-    if row["dated"] is None:
-        row["dated"] = str(row["uploaded_at"])[:DATED_LETTERS]

@@ -44,7 +44,7 @@ from store.archive.segment import (
 from store.blobs.interface import Blob, Readable
 from store.concurrently import for_each
 from store.errors import Corrupt, Missing, Unavailable
-from store.log.archived import Entries
+from store.log.archived import Entries, Page, Sealed
 from store.log.position import Position
 
 FOLDER = "log/segments"
@@ -206,8 +206,32 @@ class Archive:
         """Return the ids of the photos with events in a segment; raises as ``facts``."""
         return list((await self._index(places, at)).photos)
 
-    async def page(self, after: Position, count: int) -> Entries:
+    async def page(self, after: Position, count: int) -> Page:
         """See ``Archived``."""
+        places, at = await self._find(after)
+        segment = await self.segment(places, at)
+        with self._named(places, at):
+            return _after(segment, after, count)
+
+    async def sealed(self, after: Position) -> Sealed:
+        """See ``Archived``."""
+        places, at = await self._find(after)
+        place, facts = places[at], await self.facts(places, at)
+        with self._named(places, at):
+            data = await self._read(place, 0, place.size)
+        return Sealed(place.key, data, facts.sha256, facts.head.last_position)
+
+    async def segments(self, after: Position, upto: Position) -> int:
+        """See ``Archived``."""
+        places = await self.places(after.partition)
+        return sum(after < place.first <= upto for place in places)
+
+    async def _find(self, after: Position) -> tuple[list[Place], int]:
+        """Return the segments, and the number of the one with the next entry after the position.
+
+        Raises:
+            Corrupt: there is none.
+        """
         places = await self.places(after.partition, fresh=False)
         at = await self._holder(places, after)
         if at is None:
@@ -218,9 +242,7 @@ class Archive:
                 f"the archive ends before {after}: the segment with the events after it is missing "
                 f"in {FOLDER}/{after.partition:02d}"
             )
-        segment = await self.segment(places, at)
-        with self._named(places, at):
-            return _after(segment, after, count)
+        return places, at
 
     async def of_photo(self, partition: int, photo_id: str) -> tuple[Entries, Position]:
         """See ``Archived``."""
@@ -367,17 +389,21 @@ class Archive:
         return b"".join([chunk async for chunk in self._blobs.read(place.key, start, length)])
 
 
-def _after(segment: Segment, after: Position, count: int) -> Entries:
+def _after(segment: Segment, after: Position, count: int) -> Page:
     """Return up to ``count`` entries of the segment after the position."""
     partition = segment.head.partition
     firsts = [Position.parse(f"{partition}:{block.first}") for block in segment.index.blocks]
-    found: Entries = []
+    found: list[Entry] = []
     for number in range(max(0, bisect.bisect_right(firsts, after) - 1), len(firsts)):
-        for entry in segment.block(number):
-            if Position.of_entry(partition, entry.entry_id) > after:
-                found.append((entry.entry_id, entry.fields))
-                if len(found) == count:
-                    return found
+        block = segment.block(number)
+        begin = 0
+        if firsts[number] <= after:
+            begin = bisect.bisect_right(
+                block, after, key=lambda entry: Position.of_entry(partition, entry.entry_id)
+            )
+        found += block[begin : begin + count - len(found)]
+        if len(found) == count:
+            break
     return found
 
 

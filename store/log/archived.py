@@ -11,7 +11,8 @@ still say that entries were removed: readers stop until the archiver has found t
 If single entries were deleted too, the archive tells whether others were trimmed.
 """
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 from store.errors import Unavailable
 from store.log.position import Position
@@ -19,11 +20,35 @@ from store.log.position import Position
 Entries = list[tuple[bytes, dict[bytes, bytes]]]
 """Entries of one stream, each with its id and its fields."""
 
+Page = Sequence[tuple[bytes, Sequence[bytes]]]
+"""Entries of one stream, each with its id, and its fields and values in turn: as they are sent."""
+
+
+class Sealed(NamedTuple):
+    """The bytes of a segment, its name, and what they must be: not checked yet."""
+
+    name: str
+    data: bytes
+    sha256: str
+    last: Position
+
 
 class Archived(Protocol):
     """The events that are sealed in the archive. Errors name the segment and the position."""
 
-    async def page(self, after: Position, count: int) -> Entries:
+    async def sealed(self, after: Position) -> Sealed:
+        """Return the segment with the next entry after the position; raises as ``page``."""
+        ...
+
+    async def segments(self, after: Position, upto: Position) -> int:
+        """Return how many segments have the entries between the positions, about.
+
+        Raises:
+            Unavailable: the blob store does not answer.
+        """
+        ...
+
+    async def page(self, after: Position, count: int) -> Page:
         """Return the next entries after the position, at most ``count`` and at least one.
 
         Raises:
@@ -47,7 +72,13 @@ class Archived(Protocol):
 class NoArchive:
     """The archive of a process that has not opened one."""
 
-    async def page(self, after: Position, count: int) -> Entries:  # noqa: ARG002
+    async def sealed(self, after: Position) -> Sealed:
+        raise Unavailable(f"the events after {after} are in the archive, which is not open here")
+
+    async def segments(self, after: Position, upto: Position) -> int:  # noqa: ARG002
+        return 0
+
+    async def page(self, after: Position, count: int) -> Page:  # noqa: ARG002
         raise Unavailable(f"the events after {after} are in the archive, which is not open here")
 
     async def of_photo(self, partition: int, photo_id: str) -> tuple[Entries, Position]:  # noqa: ARG002

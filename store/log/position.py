@@ -31,7 +31,8 @@ class Position(NamedTuple):
         """Raises Unexpected if ``entry_id`` is not a stream entry's id."""
         try:
             ms, _, seq = entry_id.partition(b"-")
-            return cls(partition, int(ms), int(seq))
+            # Half the time of ``cls(…)``, and it is called for every event.
+            return tuple.__new__(cls, (partition, int(ms), int(seq)))  # pyright: ignore[reportUnknownMemberType]
         except (AttributeError, TypeError, ValueError) as error:
             raise Unexpected(
                 f"Redis returned {entry_id!r:.60} as the id of a stream entry"

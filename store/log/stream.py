@@ -16,6 +16,7 @@ see ``store.log.archived``.
 import logging
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,7 +25,7 @@ from domain.photo.events import Event
 from store.errors import Corrupt, StoreError
 from store.keys import Keys
 from store.log import codec
-from store.log.archived import Archived, Entries, NoArchive, trimmed_of
+from store.log.archived import Archived, Entries, NoArchive, Page, trimmed_of
 from store.log.position import Position
 from store.redis.connection import Client, Wait, translated
 from store.redis.durability import Durability
@@ -36,7 +37,12 @@ READ_COUNT = 500
 FIELDS = frozenset((b"t", b"p", b"v", b"b"))
 """The fields of every event's entry: type, photo, version and body."""
 
-_NOTHING: Entries = []
+_ORDER = [b"t", b"p", b"v", b"b"]
+"""The fields in the order in which an append writes them."""
+
+_PARTS = 2 * len(_ORDER)
+
+_NOTHING: Page = []
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -80,10 +86,10 @@ class Stream:
             Unavailable: no answer, or what follows is not known to be safe.
         """
         start = after.entry_id
-        while entries := await self.entries_after(
+        while entries := await self._page_after(
             after.partition, start, count=count, block_ms=block_ms, safe=safe
         ):
-            events, _ = sift(after.partition, entries)
+            events, _ = _sift(after.partition, entries)
             if events:
                 return events
             start = entries[-1][0].decode()
@@ -104,6 +110,12 @@ class Stream:
         safe: bool = True,
     ) -> Entries:
         """Return the next entries after the id ``start``, events or not; see ``read``."""
+        page = await self._page_after(partition, start, count=count, block_ms=block_ms, safe=safe)
+        return [(entry_id, _fields(parts)) for entry_id, parts in page]
+
+    async def _page_after(
+        self, partition: int, start: str, *, count: int, block_ms: int | None, safe: bool
+    ) -> Page:
         found, continues = await self._live_entries(partition, start, count, block_ms, safe=safe)
         if continues:
             return found
@@ -114,7 +126,7 @@ class Stream:
 
     async def _live_entries(
         self, partition: int, start: str, count: int, block_ms: int | None, *, safe: bool
-    ) -> tuple[Entries, bool]:
+    ) -> tuple[Page, bool]:
         """Return the next entries in the stream, and whether they continue what was before them.
 
         They do if the stream still has the entry with the id ``start`` after they were read, or if
@@ -128,7 +140,7 @@ class Stream:
         if not confirmed or block_ms is not None:
             block = () if block_ms is None else ("BLOCK", block_ms)
             with translated():
-                replies = await self.redis.in_a_row((page[0], *block, *page[1:]), before)
+                replies = await self.redis.exchange([(page[0], *block, *page[1:]), before], None)
             found, continues = _continued(partition, start, replies)
             if not (confirmed and found):
                 return found, continues
@@ -258,21 +270,17 @@ class Stream:
             return msgspec.convert(reply, Entries)
 
 
-def entries_of_one(reply: object) -> Entries:
-    """Return the entries in a reply about a single stream; raises ValueError for another kind."""
-    if reply in (None, [], {}):  # which of these means "none" depends on the driver's version
-        return _NOTHING
-    return next(iter(msgspec.convert(reply, dict[bytes, Entries]).values()), _NOTHING)
-
-
-def _continued(partition: int, start: str, replies: Sequence[object]) -> tuple[Entries, bool]:
+def _continued(partition: int, start: str, replies: Sequence[object]) -> tuple[Page, bool]:
     """Return the entries in the first reply, and whether they continue the entry ``start``.
 
     The second reply is about that entry: empty if the stream does not have it.
     """
     page, before = replies
     with translated():
-        found = entries_of_one(page)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        found = _page_of(page)
         if not found or before:
             return found, bool(before)
         first = Position.of_entry(partition, found[0][0])
@@ -289,19 +297,62 @@ def is_foreign(fields: dict[bytes, bytes]) -> bool:
     return not fields.keys() >= FIELDS
 
 
+def body_of(parts: Sequence[bytes]) -> bytes | None:
+    """Return the body of the event in an entry; None if the entry is foreign."""
+    if len(parts) == _PARTS and parts[::2] == _ORDER:
+        return parts[-1]
+    fields = _fields(parts)
+    return None if is_foreign(fields) else fields[b"b"]
+
+
 def sift(partition: int, entries: Entries) -> tuple[list[Recorded], list[bytes]]:
     """Split the entries into events and the ids of foreign entries; raises Corrupt."""
-    events: list[Recorded] = []
+    return _sift(partition, [(id_, [*chain.from_iterable(f.items())]) for id_, f in entries])
+
+
+def _page_of(reply: object) -> Page:
+    """Return the entries in the server's reply about a single stream; raises ValueError."""
+    if reply is None:
+        return _NOTHING
+    found = msgspec.convert(reply, dict[bytes, list[tuple[bytes, list[bytes]]]])
+    return next(iter(found.values()), _NOTHING)
+
+
+def _fields(parts: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(parts[::2], parts[1::2], strict=False))
+
+
+def _sift(partition: int, page: Page) -> tuple[list[Recorded], list[bytes]]:
+    """Split the entries into events and the ids of foreign entries; raises Corrupt."""
     foreign: list[bytes] = []
-    for entry_id, fields in entries:
-        if is_foreign(fields):
+    positions: list[Position] = []
+    bodies: list[bytes] = []
+    for entry_id, parts in page:
+        body = body_of(parts)
+        if body is None:
             foreign.append(entry_id)
-            continue
-        body = fields[b"b"]
-        position = Position.of_entry(partition, entry_id)
-        try:
-            event = codec.decode_event(body)
-        except Corrupt as error:
-            raise Corrupt(f"{position}: {error}") from error
-        events.append(Recorded(position=position, event=event, body=body))
-    return events, foreign
+        else:
+            positions.append(Position.of_entry(partition, entry_id))
+            bodies.append(body)
+    return recorded_of(positions, bodies), foreign
+
+
+def recorded_of(positions: Sequence[Position], bodies: Sequence[bytes]) -> list[Recorded]:
+    """Decode the events at these positions; raises Corrupt, which names the position."""
+    try:
+        events = codec.decode_events(bodies)
+    except Corrupt:
+        for position, body in zip(positions, bodies, strict=True):
+            _check(position, body)
+        raise
+    return [
+        Recorded(position=position, event=event, body=body)
+        for position, event, body in zip(positions, events, bodies, strict=True)
+    ]
+
+
+def _check(position: Position, body: bytes) -> None:
+    try:
+        codec.decode_event(body)
+    except Corrupt as error:
+        raise Corrupt(f"{position}: {error}") from error

@@ -47,14 +47,15 @@ class Durability:
         return replies[0] if replies else None
 
     async def read_all(self, partition: int, *commands: Sequence[Any]) -> Sequence[Any]:
-        """Return the replies to several commands at once; see ``read``."""
-        waiting: list[Sequence[Any]] = []
+        """Return the replies to several commands at once, as the server sent them; see ``read``."""
+        sent = list(commands)
         if self.wait is not None:
-            waiting = [("SET", self._keys.settled(partition), ""), *self.wait.commands]
-        if not (commands or waiting):
+            sent.append(("SET", self._keys.settled(partition), ""))
+        if not sent:
             return ()
         with translated():
-            replies = await self._redis.in_a_row(*commands, *waiting)
-            if self.wait is not None:
-                self.wait.check(replies)
+            replies = await self._redis.exchange(sent, self.wait)
+            for reply in replies:
+                if isinstance(reply, Exception):
+                    raise reply
         return replies[: len(commands)]

@@ -1,0 +1,99 @@
+"""Starts the process of ``unpacking`` when it is needed, and talks to it."""
+
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from typing import Self
+
+import msgspec
+from anyio import to_thread
+
+from projections.models.history_pages import Stored
+from projections.unpacking import Answer, Begin, Damaged, Request, Unpack, Unpacked, frame, receive
+from store.errors import Corrupt
+from store.log.archived import Sealed
+
+_answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
+
+COMMAND = (sys.executable, "-P", "-m", "projections.unpacking")
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Ended(Exception):
+    """The process has ended, or could not be started."""
+
+
+class Unpacker:
+    """The process, which lives until the block ends. It answers in the order of the requests.
+
+    Send and receive in two tasks: a request is taken only while the answers are received.
+    """
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        process, self.process = self.process, None
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            with suppress(OSError):  # what was not sent
+                if pipe is not None:
+                    pipe.close()
+
+    async def begin(self, waiting: list[Stored]) -> None:
+        """Begin a partition, whose events ``waiting`` fill no page yet; raises Ended."""
+        await to_thread.run_sync(self._send, Begin(waiting), abandon_on_cancel=True)
+
+    async def send(self, request: Unpack) -> None:
+        """Send a request; raises Ended."""
+        await to_thread.run_sync(self._send, request, abandon_on_cancel=True)
+
+    async def receive(self, sealed: Sealed) -> Unpacked:
+        """Return the answer to the next request, which was about this segment.
+
+        Raises:
+            Corrupt: the segment is damaged.
+            Ended: there is no answer.
+        """
+        answer = await to_thread.run_sync(self._receive, abandon_on_cancel=True)
+        if isinstance(answer, Unpacked) and answer.sha256 == sealed.sha256:
+            return answer
+        what = answer.what if isinstance(answer, Damaged) else "its bytes differ from its index"
+        raise Corrupt(f"segment {sealed.name}: {what}")
+
+    def _send(self, request: Request) -> None:
+        try:
+            if self.process is None:
+                self.process = subprocess.Popen(  # noqa: S603 # a constant
+                    COMMAND,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    start_new_session=True,  # Ctrl-C in the terminal is for this process alone
+                )
+            sink = self.process.stdin
+            if sink is not None:
+                sink.write(frame(request))
+                sink.flush()
+        except (OSError, ValueError) as error:
+            raise Ended from error
+
+    def _receive(self) -> Answer:
+        source = None if self.process is None else self.process.stdout
+        try:
+            found = None if source is None else receive(source)
+        except (OSError, ValueError) as error:
+            raise Ended from error
+        if found is None:
+            raise Ended
+        return _answers.decode(found)
