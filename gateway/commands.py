@@ -12,7 +12,7 @@ from gateway.dependencies import Asked, Dependencies
 from gateway.http.auth import Principal, Role
 from gateway.http.problems import Refused, retry_after
 from gateway.http.tracing import trace_id
-from store.errors import Replaced, Unavailable, WrongType
+from store.errors import ArchiveAway, Replaced, Unavailable, WrongType
 from store.log.control import ControlLog, ControlState
 from store.log.log import Log
 from store.log.outcome import Outcome, Requirement
@@ -24,6 +24,7 @@ SOURCE = "gateway"
 ENDING_WORK = (DeletePhoto, CancelJob, DiscardFailure)
 """Commands on photos that are accepted while the log is nearly full: each can be done once."""
 
+ARCHIVE_AWAY = "The photo storage, which has the archived part of the log, does not answer."
 NOTHING_RECORDED = "The log does not answer. Nothing was recorded."
 NO_ANSWER = "The log does not answer."
 MAYBE_RECORDED = "The log does not answer. This may or may not have been recorded."
@@ -42,11 +43,16 @@ def context(request: Asked) -> Context:
 
 @contextmanager
 def naming_the_log(log: Log, detail: str) -> Generator[None]:
-    """Turn Unavailable into Refused, ``log-unavailable``, which names keys of a wrong type."""
+    """Turn Unavailable into Refused, ``log-unavailable``, which names keys of a wrong type.
+
+    ``detail`` says that the log does not answer, which is replaced if only its archive does not.
+    """
     try:
         yield
     except Unavailable as error:
         headers = retry_after(log.redis.breaker)
+        if isinstance(error, ArchiveAway):
+            detail = detail.replace(NO_ANSWER, ARCHIVE_AWAY)
         if isinstance(error, Replaced | WrongType):
             detail = f"{detail} The reason: {error}."
         raise Refused("log-unavailable", detail, headers=headers) from error

@@ -8,6 +8,7 @@ StoreError
 │   ├── Denied        it rejects the credentials or forbids the call; a setting is wrong
 │   ├── GroupGone     a consumer group was deleted, or never created
 │   ├── IsReplica     the server takes no events: it is not, or no longer, the master
+│   ├── ArchiveAway   the archive, which alone has the events, did not answer
 │   ├── Replaced      Redis has another log than the one this process has joined, or none
 │   ├── WrongType     a key holds a value of another type; the message names it
 │   └── Unexpected    the server's answer is not one that the command has
@@ -16,6 +17,7 @@ StoreError
 ├── Full          there is no room to write
 │   └── LogFull       Redis rejects writes because memory or disk is full
 └── Corrupt       stored data differs from what was written
+    └── BadSegment   the archive lacks events, or has them damaged; the message names the segment
 """
 
 
@@ -67,6 +69,10 @@ class IsReplica(Unavailable):
     """The server is a replica: briefly after a failover, or because a setting names a replica."""
 
 
+class ArchiveAway(Unavailable):
+    """The events are in the archive alone, and the blob store that has it did not answer."""
+
+
 class Replaced(Unavailable):
     """Redis has another log than the one this process has joined, which waits for its own."""
 
@@ -97,3 +103,14 @@ class LogFull(Full):
 
 class Corrupt(StoreError):
     """Stored data differs from what was written."""
+
+
+class BadSegment(Corrupt):
+    """A segment of the archive is damaged, missing or foreign; the message names it.
+
+    ``key`` is its key, or that of the one after it; "" if all segments from somewhere on are gone.
+    """
+
+    def __init__(self, message: str, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key

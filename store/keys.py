@@ -49,6 +49,10 @@ class Keys:
         """What keeps the partition from being archived; see ``store.archive.reports``."""
         return self._in(partition, "unarchived")
 
+    def doubted(self, partition: int) -> str:
+        """The segment that a reader could not use; see ``store.log.archived``."""
+        return self._in(partition, "doubted")
+
     def identity(self, partition: int) -> str:
         """The id of the log that the partition belongs to."""
         return self._in(partition, "id")

@@ -25,6 +25,7 @@ from gateway.http.tracing import trace_id
 from gateway.http.wording import in_our_words
 from store.breaker import Breaker
 from store.errors import (
+    BadSegment,
     CircuitOpen,
     Corrupt,
     Full,
@@ -174,6 +175,8 @@ def _of_store_error(error: StoreError) -> _Answer:
             return _Answer("storage-full", "The storage has no space left.")
         case Missing():
             return _Answer("blob-missing", "The stored file of this photo is missing.")
+        case BadSegment():
+            return _Answer("corrupt", f"The archive of the log cannot be read: {error}.")
         case Corrupt():
             return _Answer("corrupt", "The stored data differs from what was written.")
         case WrongType():

@@ -7,6 +7,7 @@ import msgspec
 
 from store.archive.archive import Archive
 from store.archive.comparing import differences
+from store.archive.naming import ends_early
 from store.concurrently import for_each
 from store.errors import StoreError
 from store.log import identity
@@ -82,15 +83,17 @@ async def check(log: Log, archive: Archive) -> list[str]:
     differs from the events that are still in the stream."""
     problems: list[str] = []
     for partition in range(log.partitions):
+        before, end = len(problems), Position.start(partition)
+        trimmed = await log.trimmed(partition)
         try:
             places = await archive.places(partition)
-            await archive.chain(places)
         except StoreError as error:
             problems.append(str(error))
             continue
         for at in range(len(places)):
             try:
                 await archive.entries(places, at)
+                end = (await archive.facts(places, at)).head.last_position
                 differing = await differences(log, archive, places, at)
             except StoreError as error:
                 problems.append(str(error))
@@ -99,6 +102,8 @@ async def check(log: Log, archive: Archive) -> list[str]:
                 f"the event at {each.position} differs from segment {each.segment}: {each.problem}"
                 for each in differing
             )
+        if len(problems) == before and end < trimmed:
+            problems.append(ends_early(end, trimmed))
     return list(dict.fromkeys(problems))
 
 
@@ -107,18 +112,20 @@ async def _partition(
 ) -> PartitionInfo:
     start = Position.start(partition)
     size, end = await log_size(log, partition), await log.last_entry(partition)
+    trimmed = await log.trimmed(partition)  # first: what it names was in the archive before
     segments = sealed_events = sealed_bytes = 0
     sealed_upto, first, problem = start, None, None
     try:
         places = await archive.places(partition)
-        facts = await archive.chain(places)
         segments, sealed_bytes = len(places), sum(place.size for place in places)
+        first = places[0].first if places else None
+        facts = await archive.chain(places)
         sealed_events = sum(each.head.entries for each in facts)
-        if facts:
-            first, sealed_upto = places[0].first, facts[-1].head.last_position
+        sealed_upto = facts[-1].head.last_position if facts else start
+        if sealed_upto < trimmed:
+            problem = ends_early(sealed_upto, trimmed)
     except StoreError as error:
         problem = str(error)
-    trimmed = await log.trimmed(partition)
     if first is None and trimmed == start and size.events:
         entries = await log.entries_after(partition, start.entry_id, count=1)
         first = Position.of_entry(partition, entries[0][0])

@@ -4,6 +4,7 @@
 |---|---|
 | ``segment`` | the bytes of one segment, as ``ops/guides/segment-format.md`` specifies them |
 | ``archive`` | reads the segments of a log: by position, or the entries of one photo |
+| ``naming`` | names the segment in the errors about it |
 | ``raw`` | the entries of a stream, exactly as they are stored |
 | ``sealing`` | seals a range of a partition into a new segment, and reads it back |
 | ``settings`` | the bounds |

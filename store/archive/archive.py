@@ -28,6 +28,8 @@ import msgspec
 
 from store.archive.catalog import GROUP
 from store.archive.catalogs import Catalogs
+from store.archive.naming import FOLDER, listing, named
+from store.archive.raw import after as following
 from store.archive.segment import (
     SEGMENT_BYTES_MAX,
     TAIL_BYTES,
@@ -43,11 +45,9 @@ from store.archive.segment import (
 )
 from store.blobs.interface import Blob, Readable
 from store.concurrently import for_each
-from store.errors import Corrupt, Missing, Unavailable
+from store.errors import BadSegment, Corrupt, Missing
 from store.log.archived import Entries, Page, Sealed
 from store.log.position import Position
-
-FOLDER = "log/segments"
 
 SET_ASIDE = "log/set-aside"
 """Where a recovery moves segments that are not part of the log any more."""
@@ -126,7 +126,9 @@ class Archive:
     async def places(self, partition: int, *, fresh: bool = True) -> list[Place]:
         """Return the partition's segments in order, from the store or as last seen."""
         if fresh or partition not in self._places:
-            found = await self._blobs.keys(f"{FOLDER}/{partition:02d}")
+            folder = f"{FOLDER}/{partition:02d}"
+            with listing(folder):
+                found = await self._blobs.keys(folder)
             self._places[partition] = [
                 place
                 for blob in found
@@ -183,7 +185,7 @@ class Archive:
             if found is None:
                 found = Segment(await self._read(place, 0, place.size))
                 self._check_place(place, found.head)
-                self._facts.setdefault(place.key, _facts(found.index, found.sha256))
+                self._facts[place.key] = _facts(found.index, found.sha256)
             self._check_order(places, at, found.head)
         self._segments[place.key] = found
         self._segments.move_to_end(place.key)
@@ -196,6 +198,15 @@ class Archive:
         segment = await self.segment(places, at)
         with self._named(places, at):
             return list(segment.entries())
+
+    async def examine(self, places: list[Place], at: int) -> None:
+        """Read the segment from the store, and check that the next one continues it.
+
+        Raises as ``segment``.
+        """
+        self.forget(places[at].key)
+        await self.entries(places, at)
+        await self._check_link(places, at)
 
     def forget(self, key: str) -> None:
         """Read the segment again when it is needed next."""
@@ -211,7 +222,10 @@ class Archive:
         places, at = await self._find(after)
         segment = await self.segment(places, at)
         with self._named(places, at):
-            return _after(segment, after, count)
+            found = _after(segment, after, count)
+            if not found:  # none would say that the log ends here
+                raise Corrupt(f"it has no entry after {after}, but had one when its index was read")
+            return found
 
     async def sealed(self, after: Position) -> Sealed:
         """See ``Archived``."""
@@ -238,9 +252,10 @@ class Archive:
             places = await self.places(after.partition)
             at = await self._holder(places, after)
         if at is None:
-            raise Corrupt(
-                f"the archive ends before {after}: the segment with the events after it is missing "
-                f"in {FOLDER}/{after.partition:02d}"
+            folder = f"{FOLDER}/{after.partition:02d}"
+            raise BadSegment(
+                f"the archive ends before {following(after)}: the segment with the events from "
+                f"there on is missing in {folder}; bring it back from a backup"
             )
         return places, at
 
@@ -364,24 +379,18 @@ class Archive:
 
     @contextmanager
     def _named(self, places: list[Place], at: int) -> Generator[None]:
-        """Name the segment in the errors about it, and read it again when it is needed next.
+        """Name the segment in errors; after one, read it again when it is needed next.
 
         The operator may have put it back by then, or sealed its events again.
         """
-        place = places[at]
         try:
-            yield
-        except (Corrupt, Missing, Unavailable) as error:
-            if not isinstance(error, Unavailable):
-                self._places.pop(place.first.partition, None)
-                for each in places[max(0, at - 1) : at + 1]:
-                    self.forget(each.key)
-            what = "it is missing" if isinstance(error, Missing) else str(error)
-            where = f"segment {place.key}, from {place.first} on"
-            if what.startswith("segment ") or type(error) not in (Corrupt, Missing, Unavailable):
-                raise  # a subclass of Unavailable says more than where
-            kind = Unavailable if isinstance(error, Unavailable) else Corrupt
-            raise kind(f"{where}: {what}") from error
+            with named(places[at].key, places[at].first):
+                yield
+        except BadSegment:
+            self._places.pop(places[at].first.partition, None)
+            for each in places[max(0, at - 1) : at + 1]:
+                self.forget(each.key)
+            raise
 
     async def _read(self, place: Place, start: int, length: int) -> bytes:
         if place.size > SEGMENT_BYTES_MAX:

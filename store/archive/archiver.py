@@ -6,6 +6,7 @@ photos at rest, and splits large keys of content hashes, until cancelled.
 | Redis or the blob store away, a full disk | waits, and says so once |
 | a segment that is damaged, missing or foreign | the same, and names it; nothing is trimmed |
 | one that it does not need now, every ``EXAMINE_S`` | names it, and goes on |
+| one that a reader could not use | the same, at its next look |
 | another archiver at work | leaves the partition to it until its lease ends |
 """
 
@@ -153,9 +154,20 @@ class Archiver:
         await self._archive.chain(places)
         if places:
             at = self._turns[partition] % len(places)
-            self._archive.forget(places[at].key)  # read it from the store, not from memory
-            await self._archive.entries(places, at)
+            await self._archive.examine(places, at)
             self._turns[partition] += 1
+
+    async def examine_doubted(self, partition: int) -> None:
+        """Read the segment back that a reader could not use, if any; raises as ``examine``."""
+        key = await reports.doubted(self._log, partition)
+        if key is None:
+            return
+        places = await self._archive.places(partition)
+        await self._archive.chain(places)
+        for at, place in enumerate(places):
+            if place.key == key:
+                await self._archive.examine(places, at)
+        await reports.trust(self._log, partition)
 
     async def _follow(self, partition: int) -> None:
         outage = Outage(
@@ -176,6 +188,7 @@ class Archiver:
                 if anyio.current_time() >= examine_at:
                     await self.examine(partition)
                     examine_at = anyio.current_time() + EXAMINE_S
+                await self.examine_doubted(partition)
                 if reported:
                     await reports.withdraw(self._log, partition)
                     reported = False

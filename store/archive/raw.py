@@ -6,7 +6,7 @@ import msgspec
 
 from store.archive.segment import Entry
 from store.log.log import Log
-from store.log.position import Position
+from store.log.position import LAST_SEQ, Position
 from store.redis.connection import translated
 
 READ_COUNT = 500
@@ -51,4 +51,6 @@ class RawStream:
 
 def after(position: Position) -> Position:
     """Return the first possible position after this one."""
+    if position.seq == LAST_SEQ:
+        return position._replace(ms=position.ms + 1, seq=0)
     return position._replace(seq=position.seq + 1)

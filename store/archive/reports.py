@@ -55,6 +55,20 @@ async def withdraw(log: Log, partition: int) -> None:
         await log.redis.pexpire(log.keys.unarchived(partition), 0)
 
 
+async def doubted(log: Log, partition: int) -> str | None:
+    """Return the key of a segment that a reader could not use; raises Unavailable."""
+    with translated():
+        reply = await log.redis.get(log.keys.doubted(partition))
+        value = msgspec.convert(reply, bytes | None)
+    return value.decode(errors="replace") if value else None
+
+
+async def trust(log: Log, partition: int) -> None:
+    """Say that readers can use the segment again; raises Unavailable."""
+    with translated():
+        await log.redis.pexpire(log.keys.doubted(partition), 0)
+
+
 async def reports(log: Log) -> Mapping[int, str]:
     """Return what keeps partitions from being archived; raises Unavailable."""
 

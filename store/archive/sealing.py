@@ -21,9 +21,10 @@ import uuid
 
 import msgspec
 
-from store.archive.archive import FOLDER, Archive, Facts, key_of
+from store.archive.archive import Archive, Facts, key_of
 from store.archive.cataloguer import discard
 from store.archive.comparing import differences
+from store.archive.naming import ends_early
 from store.archive.raw import READ_COUNT, RawStream, after
 from store.archive.segment import Entry, Head, Previous, encode
 from store.archive.settings import SealingSettings
@@ -139,11 +140,7 @@ class Sealer:
         """Look for the segments that another archiver has sealed since; return the last one."""
         last = await self._archive.last(partition)
         if last is None or last.head.last_position <= begin:
-            raise Corrupt(
-                f"the archive ends at {begin}, but events up to "
-                f"{await self._log.trimmed(partition)} have left the stream: segments are missing "
-                f"in {FOLDER}/{partition:02d}; bring them back from a backup"
-            )
+            raise Corrupt(ends_early(begin, await self._log.trimmed(partition)))
         return last.head
 
     async def _check_written(self, key: str, data: bytes) -> None:

@@ -3,12 +3,16 @@
 | key | type | what |
 |---|---|---|
 | ``photolog:{07}:trimmed`` | string | the position up to which events left the stream |
+| ``photolog:{07}:doubted`` | string | the key of a segment that a reader could not use |
 
 The step that removes entries from a stream writes this key, so a reader that looks at it after it
 has read the stream sees every removal that could have made a gap in what it read. Readers take
 events at or before that position from the archive. If the key is lost, the counters of the stream
 still say that entries were removed: readers stop until the archiver has found the position again.
 If single entries were deleted too, the archive tells whether others were trimmed.
+
+A reader that finds a segment damaged, missing or foreign says so in ``doubted``. The archiver reads
+that segment back soon, instead of in its turn, and reports it until it can be used.
 """
 
 from collections.abc import Sequence
@@ -52,7 +56,7 @@ class Archived(Protocol):
         """Return the next entries after the position, at most ``count`` and at least one.
 
         Raises:
-            Corrupt: a segment is damaged, missing, or belongs to another log.
+            BadSegment: a segment is damaged, missing, or belongs to another log.
             Unavailable: the blob store does not answer.
         """
         ...

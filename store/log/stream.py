@@ -14,7 +14,8 @@ see ``store.log.archived``.
 """
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from domain.photo.events import Event
-from store.errors import Corrupt, StoreError
+from store.errors import ArchiveAway, BadSegment, Corrupt, StoreError, Unavailable
 from store.keys import Keys
 from store.log import codec
 from store.log.archived import Archived, Entries, NoArchive, Page, trimmed_of
@@ -122,7 +123,10 @@ class Stream:
         after = Position.of_entry(partition, start.encode())
         # An empty stream may have lost the entries that are never trimmed, but not the archive.
         cut = await self._cut(partition) if found else await self.trimmed(partition)
-        return found if after >= cut else await self.archive.page(after, count)
+        if after >= cut:
+            return found
+        async with self._asking_archive(partition):
+            return await self.archive.page(after, count)
 
     async def _live_entries(
         self, partition: int, start: str, count: int, block_ms: int | None, *, safe: bool
@@ -180,13 +184,30 @@ class Stream:
             removed = _removed(info)
         if removed.entries and position == Position.start(partition):
             first = None if removed.exact else await self.first_entry(partition)
-            if first is None or await self.archive.has_before(first):
+            if first is None or await self._has_before(first):
                 raise Corrupt(
                     f"partition {partition}: {removed.entries:,} entries have left the stream, but "
                     f"the key {key}, which says up to where, is gone: run `photolog log archive`, "
                     "which finds it again"
                 )
         return position
+
+    async def _has_before(self, first: Position) -> bool:
+        async with self._asking_archive(first.partition):
+            return await self.archive.has_before(first)
+
+    @asynccontextmanager
+    async def _asking_archive(self, partition: int) -> AsyncGenerator[None]:
+        """Tell the archivers of a segment that cannot be used, and callers who does not answer."""
+        try:
+            yield
+        except BadSegment as error:
+            if error.key:
+                with suppress(StoreError), translated():
+                    await self.redis.set(self.keys.doubted(partition), error.key)
+            raise
+        except Unavailable as error:
+            raise ArchiveAway(str(error)) from error
 
     async def settle(self, partition: int) -> None:
         """See ``Durability.settle``."""
@@ -223,7 +244,8 @@ class Stream:
             Corrupt, Unavailable: the archive cannot be read, and it alone has some of the events.
         """
         try:
-            entries, upto = await self.archive.of_photo(partition, photo_id)
+            async with self._asking_archive(partition):
+                entries, upto = await self.archive.of_photo(partition, photo_id)
         except StoreError as error:
             if await self.trimmed(partition) != Position.start(partition):
                 raise

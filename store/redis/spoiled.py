@@ -48,6 +48,7 @@ KINDS = {
     "evicted": Kind("string"),
     "archiving": Kind("string"),
     "unarchived": Kind("string"),
+    "doubted": Kind("string"),
     "photo": Kind("hash"),
     "pipeline": Kind("hash"),
     "session": Kind("string"),

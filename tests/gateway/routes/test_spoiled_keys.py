@@ -60,6 +60,7 @@ KEYS: dict[str, Callable[[Keys, str, str], str]] = {
     "evicted": lambda keys, _p, _c: keys.evicted(0),
     "archiving": lambda keys, _p, _c: keys.archiving(0),
     "unarchived": lambda keys, _p, _c: keys.unarchived(0),
+    "doubted": lambda keys, _p, _c: keys.doubted(0),
     "photo": lambda keys, photo, _c: keys.photo(0, photo),
     "pipeline": lambda keys, _p, _c: keys.pipeline(0),
     "credential": lambda keys, _p, _c: keys.credential(0, "session", DIGEST),

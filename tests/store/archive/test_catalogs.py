@@ -5,6 +5,7 @@ import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ops.maintenance.reconcile import compare
@@ -13,11 +14,14 @@ from store.archive.archive import FOLDER, Archive, digest_of
 from store.archive.catalog import PAGE, RECORDS, Head
 from store.archive.catalogs import Catalogs
 from store.archive.cataloguer import discard
+from store.archive.segment import encode
 from store.blobs.folder import FolderBlobs
 from store.blobs.interface import Blob, Blobs
+from store.errors import BadSegment
 from store.log.log import Log
 from store.log.position import Position
 from tests.store.archive.segments import LOG_ID, archiver_of, dispatch_all, fill, rest
+from tests.store.blob_stores import content
 
 GROUP = 4
 FIRSTS = [Position(0, 1_000 + number, 0) for number in range(GROUP + 1)]
@@ -158,6 +162,46 @@ async def test_loads_are_the_same_without_catalogs(log: Log, blobs: Blobs) -> No
 
     assert len(catalogs) > 2
     assert [await log.load(each, "alice") for each in photos] == before
+
+
+@pytest.mark.parametrize("what", ["of another log", "of another range", "with other entries"])
+async def test_another_segment_behind_a_catalog_is_named(log: Log, blobs: Blobs, what: str) -> None:
+    photos = await archived(log, blobs)
+    archive = Archive(blobs, log.log_id, GROUP)
+    places = await archive.places(0)
+    entries = await archive.entries(places, 1)
+    last = (await archive.photos_of(places, 1))[-1]
+    assert last in photos
+    previous = (await archive.facts(places, 1)).head.previous
+    other = {
+        "of another log": encode(entries, log_id="0" * 32, partition=0, previous=previous),
+        "of another range": await content(blobs, places[2].key),
+        "with other entries": encode(
+            entries[:1], log_id=log.log_id, partition=0, previous=previous
+        ),
+    }[what]
+    await blobs.put(places[1].key, other)
+    log.archive = Archive(blobs, log.log_id, GROUP)
+
+    with pytest.raises(BadSegment, match=f"{places[1].key}"):
+        await log.load(last, "alice")
+
+
+@pytest.mark.parametrize("damage", ["cut", "byte", "stale"])
+async def test_a_catalog_that_cannot_be_used_is_written_again(
+    log: Log, blobs: Blobs, damage: str
+) -> None:
+    await archived(log, blobs)
+    key = (await blobs.keys(catalog.FOLDER))[0].key
+    whole = await content(blobs, key)
+    page = catalog.decode_head(whole[:PAGE])
+    stale = catalog.encode(msgspec.structs.replace(page, sha256="0" * 64), [])
+    cut, byte = whole[:PAGE], whole[:-1] + bytes([whole[-1] ^ 1])
+    await blobs.put(key, {"cut": cut, "byte": byte, "stale": stale}[damage])
+
+    await archiver_of(log, blobs, keep_s=0.0, group=GROUP).archive(0)
+
+    assert await content(blobs, key) == whole
 
 
 async def test_discarded_segments_take_their_catalogs_along(log: Log, blobs: Blobs) -> None:

@@ -12,7 +12,7 @@ from store.blobs.interface import Blobs
 from store.blobs.local_copies import LocalCopies
 from store.blobs.s3 import S3Blobs
 from store.blobs.s3_server import Server
-from store.errors import Corrupt, Full, Unavailable
+from store.errors import ArchiveAway, BadSegment, Corrupt, Full
 from store.log.log import Log
 from store.log.position import Position
 from store.log.stream import Recorded
@@ -112,6 +112,35 @@ async def test_a_segment_that_does_not_belong_in_between_is_named(damage: Damage
         await damage.read()
 
 
+async def test_a_reader_goes_on_once_a_segment_is_back(damage: Damage) -> None:
+    whole = await content(damage.blobs, damage.keys[1])
+    before = await damage.read()
+    await damage.replace(1, await content(damage.blobs, damage.keys[0]))
+    with pytest.raises(BadSegment):
+        await damage.read()
+
+    await damage.replace(1, whole)
+
+    assert await everything(damage.log) == before
+
+
+async def test_a_reader_goes_on_after_events_were_sealed_again(log: Log, blobs: Blobs) -> None:
+    """As after a failover: the new segment has the name of the discarded one."""
+    await fill(log, 2)
+    await archive_all(log, blobs)
+    log.archive = Archive(blobs, log.log_id)
+    await log.archive.of_photo(0, "any")
+    last = await log.end(0)
+    await log.redis.xdel(log.keys.log(0), last.entry_id)
+    reader = log.archive
+    await archiver_of(log, blobs).archive(0, now=True, discard_lost=True)
+    await fill(log, 1)
+    await trim_all(log, blobs)
+    log.archive = reader
+
+    assert len(await everything(log)) == 7
+
+
 def _ms_of(key: str) -> int:
     return int(key.rpartition("/")[2].partition("-")[0])
 
@@ -191,7 +220,7 @@ def away(tmp_path: Path) -> Generator[S3Blobs]:
 async def test_readers_wait_for_an_archive_that_is_away(damage: Damage, away: S3Blobs) -> None:
     damage.log.archive = Archive(away, damage.log.log_id)
 
-    with pytest.raises(Unavailable):
+    with pytest.raises(ArchiveAway, match="segments in log/segments/00 cannot be listed"):
         await everything(damage.log)
 
 

@@ -9,15 +9,15 @@ import pytest
 
 from store.archive.archive import FOLDER, Archive
 from store.archive.archiver import Archiver, Passed
-from store.archive.reports import report, reports
+from store.archive.reports import doubted, report, reports
 from store.archive.sealing import Sealer
 from store.archive.segment import Segment, encode
 from store.archive.settings import SealingSettings
 from store.blobs.folder import FolderBlobs
-from store.errors import Corrupt, Full
+from store.errors import BadSegment, Corrupt, Full
 from store.log.log import Log
 from store.log.position import Position
-from tests.store.archive.segments import LOG_ID, archive_all, fill
+from tests.store.archive.segments import LOG_ID, archive_all, everything, fill, trim_all
 
 DEADLINE_S = 20.0
 
@@ -91,6 +91,29 @@ async def test_a_full_archive_is_reported(log: Log, tmp_path: Path) -> None:
         found = await reported(log, bool)
 
     assert found == {0: "partition 0: the archive has no space left"}
+
+
+async def test_a_segment_that_a_reader_could_not_use_is_read_back_at_once(
+    log: Log, tmp_path: Path
+) -> None:
+    """In its turn, the last of many segments would be read hours later."""
+    blobs = FolderBlobs(tmp_path)
+    await fill(log, 12)
+    await trim_all(log, blobs)
+    key = (await blobs.keys(FOLDER))[1].key
+    whole = (tmp_path / key).read_bytes()
+
+    async with archiving(log, blobs):
+        damage(tmp_path / key)
+        log.archive = Archive(blobs, log.log_id)
+        with pytest.raises(BadSegment):
+            await everything(log)
+        found = await reported(log, bool)
+        (tmp_path / key).write_bytes(whole)
+        await reported(log, lambda found: not found)
+
+    assert key in found[0]
+    assert await doubted(log, 0) is None
 
 
 async def test_an_archiver_without_the_lease_says_nothing_of_the_archive(
