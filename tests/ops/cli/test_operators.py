@@ -236,7 +236,37 @@ def test_the_exit_status_is_1_if_a_named_photo_is_skipped(
 
     assert shown.exit_code == 1
     assert shown.stdout == "0 retried, 1 skipped\n"
-    assert shown.stderr == f"{photo}: no job of the photo has failed (nothing-failed)\n"
+    why = "its last job has not failed, or its failure was discarded (nothing-failed)"
+    assert shown.stderr == f"{photo}: {why}\n"
+
+
+@pytest.mark.parametrize("what", [("retry",), ("discard", *REASON)])
+def test_without_dead_letters_nobody_is_asked(shared_system: System, what: tuple[str, ...]) -> None:
+    for selected in (["--all"], ["--owner", "nobody", "--yes"]):
+        shown = _photolog(shared_system, "dead-letters", *what, *selected)
+
+        assert (shown.exit_code, shown.output) == (0, "There are no such dead letters.\n")
+
+
+def test_a_session_without_failures_has_nothing_to_retry_and_the_others_are_counted(
+    shared_system: System, steer: Steer, upload: Upload, observer: Observer
+) -> None:
+    steer("pause", "validation")
+    discarded, _ = upload(2, "--session", "trip")
+    observer.waiting(2)
+    before = _photolog(shared_system, "sessions", "retry", "trip").stdout
+    _json(shared_system, "queues", "cancel", "validation", "--yes", *REASON)
+    _json(shared_system, "queues", "resume", "validation")
+    _json(shared_system, "dead-letters", "discard", discarded, "--yes", *REASON)
+    wait_until(
+        lambda: "2 failed" in _photolog(shared_system, "sessions", "show", "trip").stdout,
+        "both have failed",
+    )
+    after = _photolog(shared_system, "sessions", "retry", "trip").stdout
+
+    assert before == "There is nothing to retry: no photo of this session has failed.\n"
+    why = "its last job has not failed, or its failure was discarded (nothing-failed)"
+    assert after == f"1 retried, 1 skipped: {why}\n"
 
 
 def test_all_are_discarded_only_after_a_confirmation(
@@ -456,8 +486,9 @@ def test_a_client_is_rejected(shared_system: System, command: tuple[str, ...]) -
         (("queues", "limit", "metadata", "--rate", "5/0"), 2, "MILLISECONDS from 1 to 3,600,000"),
         (("queues", "limit", "metadata", "--concurrency", "0"), 2, "a number from 1 to 1,000"),
         (("queues", "pauze"), 2, "No such command 'pauze'"),
-        (("dead-letters", "retry"), 2, "Name photos; or --stage"),
-        (("dead-letters", "retry", "--all", "--stage", "metadata"), 2, "Name photos; or --stage"),
+        (("dead-letters", "retry"), 2, "Nothing is selected. Name photos"),
+        (("dead-letters", "retry", "--all", "--stage", "metadata"), 2, "exclude each other"),
+        (("dead-letters", "discard", "x", "--all", *REASON), 2, "exclude each other"),
         (("dead-letters", "discard", "--all"), 2, "Missing option '--reason'"),
         (("backfill", "faces"), 1, "Error: There is no stage"),
         (("backfill", "metadata", "--run", "a b"), 1, "Error: run: has characters or a length"),
