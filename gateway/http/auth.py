@@ -38,6 +38,8 @@ TOKEN_ID_BYTES = 10
 CLIENT_ID = re.compile(r"[A-Za-z0-9._@-]{1,64}", re.ASCII)
 """Restricts client ids, which become parts of Redis keys and room names."""
 
+CLIENT_ID_FORM = "1 to 64 letters, digits and ._@-"
+
 NAME = re.compile(r"[^\W\d_][\w .'@-]{0,63}")
 """The name of a person: letters and digits of any script, spaces, and ``.'@-_`` between them."""
 

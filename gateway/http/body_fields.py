@@ -1,4 +1,4 @@
-"""Find out what values a field of a JSON body accepts."""
+"""Find out what a field of a JSON body accepts."""
 
 import re
 from typing import Any
@@ -14,10 +14,29 @@ def values_at(body: Any, place: str) -> tuple[str, ...]:
     ``place`` is as msgspec writes it, such as ``filter.stages[...]``. Empty if the values are not a
     fixed list.
     """
+    return tuple(dict.fromkeys(value for each in _at(body, place) for value in _values(each)))
+
+
+def description_at(body: Any, place: str) -> str:
+    """Return the description of the field's type at ``place``; empty without one."""
+    return next((text for each in _at(body, place) for text in _descriptions(each)), "")
+
+
+def _at(body: Any, place: str) -> list[msgspec.inspect.Type]:
     found = [msgspec.inspect.type_info(body)]
     for step in _STEP.findall(place):
         found = [inner for each in found for inner in _inside(each, step)]
-    return tuple(dict.fromkeys(value for each in found for value in _values(each)))
+    return found
+
+
+def _descriptions(kind: msgspec.inspect.Type) -> list[str]:
+    match kind:
+        case msgspec.inspect.Metadata(extra_json_schema={"description": str(text)}):
+            return [text]
+        case msgspec.inspect.UnionType(types=types):
+            return [text for each in types for text in _descriptions(each)]
+        case _:
+            return []
 
 
 def _inside(kind: msgspec.inspect.Type, step: str) -> list[msgspec.inspect.Type]:

@@ -19,7 +19,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from domain.rejections import OverQuota, Rejected
 from gateway.http import suggestions
 from gateway.http.auth import AuthError, Forbidden
-from gateway.http.body_fields import values_at
+from gateway.http.body_fields import description_at, values_at
 from gateway.http.problem_table import PROBLEMS
 from gateway.http.tracing import trace_id
 from gateway.http.wording import in_our_words
@@ -223,7 +223,8 @@ def _sent_as(handler: BaseRouteHandler, reason: dict[str, str]) -> str:
     """Return the name under which callers send what is wrong; the route may use another one."""
     key = reason.get("key", "body")
     parameter = handler.parsed_fn_signature.parameters.get(key)
-    return getattr(parameter and parameter.kwarg_definition, "name", None) or key
+    name = getattr(parameter and parameter.kwarg_definition, "name", None) or key
+    return "body" if name == "data" else name  # the routes call it so
 
 
 def _values(request: Request[Any, Any, Any], error: Exception) -> str:
@@ -240,6 +241,9 @@ def _values(request: Request[Any, Any, Any], error: Exception) -> str:
         values = choices(handler, key) or (values_at(body.annotation, key) if body else ())
         if values and reason["message"].startswith("Invalid enum value"):
             return use_one_of(values)
+        if "` matching regex " in reason["message"] and body:
+            form = description_at(body.annotation, key)
+            return form and f"Use {form}."
     return ""
 
 

@@ -50,6 +50,7 @@ _TRANSLATIONS: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
     (r"Expected `([^`]+)`(?:, got `([^`]+)`)?", lambda found: f"must be {_named(found)}"),
     (r"Invalid RFC3339 encoded datetime", lambda _: f"must be {_TYPES['datetime']}"),
     (r"Invalid enum value (.*)", lambda found: f"cannot be {found[1]}"),
+    (r"'data'", lambda _: "is missing"),
     (r"Object missing required field `(\w+)`", lambda found: f"the field {found[1]} is missing"),
     (r"Object contains unknown field `(\w+)`", lambda found: f"unknown field {found[1]}"),
     (

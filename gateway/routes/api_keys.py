@@ -14,7 +14,7 @@ from domain.moments import iso
 from gateway.commands import NO_ANSWER, naming_the_log, position_header, steer
 from gateway.dependencies import Asked, Dependencies
 from gateway.http import api_keys
-from gateway.http.auth import CLIENT_ID
+from gateway.http.auth import CLIENT_ID, CLIENT_ID_FORM
 from gateway.http.problems import problems
 from gateway.http.query_guards import only
 from gateway.openapi.document import POSITION
@@ -38,7 +38,9 @@ class KeyRequest(_Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     name: Annotated[str, Meta(max_length=200)]
     scopes: Scopes
-    client_id: Annotated[str, Meta(pattern=rf"\A{CLIENT_ID.pattern}\Z")] | None = None
+    client_id: (
+        Annotated[str, Meta(pattern=rf"\A{CLIENT_ID.pattern}\Z", description=CLIENT_ID_FORM)] | None
+    ) = None
     expires_at: Annotated[datetime, Meta(tz=True)] | None = None
 
 

@@ -35,7 +35,14 @@ class BackfillRequest(
     """``run`` is the same for all calls that belong together."""
 
     stage: str
-    run: Annotated[str, Meta(pattern="^[A-Za-z0-9._-]+$", max_length=64)]
+    run: Annotated[
+        str,
+        Meta(
+            pattern="^[A-Za-z0-9._-]+$",
+            max_length=64,
+            description="1 to 64 letters, digits and ._-",
+        ),
+    ]
     reason: Reason | None = None
     cursor: str | None = None
     limit: Annotated[int, Meta(ge=1)] = PAGE

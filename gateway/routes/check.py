@@ -18,7 +18,10 @@ MOST = 1_000
 
 BODY_MAX = 128 * 1024
 
-Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Sha256 = Annotated[
+    str,
+    msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z", description="64 hexadecimal digits in lower case"),
+]
 
 
 class FileCheck(

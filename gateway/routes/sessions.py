@@ -90,7 +90,16 @@ class SessionRetry(_Shape, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     session_id: str
     client_id: str | None = None
-    cursor: Annotated[str, Meta(pattern=r"\A[0-9A-Za-z-]{1,64}\Z")] | None = None
+    cursor: (
+        Annotated[
+            str,
+            Meta(
+                pattern=r"\A[0-9A-Za-z-]{1,64}\Z",
+                description="the nextCursor of the page before, unchanged",
+            ),
+        ]
+        | None
+    ) = None
     limit: Annotated[int, Meta(ge=1)] = PAGE
     reason: Reason | None = None
 

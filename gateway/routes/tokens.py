@@ -22,7 +22,7 @@ from domain.photo.events import Metadata
 from domain.webhooks.revocations import disabled_since
 from gateway.commands import NO_ANSWER, naming_the_log, position_header, steer
 from gateway.dependencies import Asked, Dependencies
-from gateway.http.auth import CLIENT_ID, operator, overseer
+from gateway.http.auth import CLIENT_ID, CLIENT_ID_FORM, operator, overseer
 from gateway.http.paging import PAGE, Cursor, Limit, bounded
 from gateway.http.problems import Refused, problems
 from gateway.http.query_guards import allowed, only
@@ -34,8 +34,10 @@ from store.log.control import PARTITION, ControlLog, ControlState
 from store.log.position import Position
 from store.sqlite.reader import Reader
 
-TokenId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._-]{1,64}\Z")]
-ClientId = Annotated[str, Meta(pattern=rf"\A{CLIENT_ID.pattern}\Z")]
+TokenId = Annotated[
+    str, Meta(pattern=r"\A[A-Za-z0-9._-]{1,64}\Z", description="1 to 64 letters, digits and ._-")
+]
+ClientId = Annotated[str, Meta(pattern=rf"\A{CLIENT_ID.pattern}\Z", description=CLIENT_ID_FORM)]
 
 
 class _Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

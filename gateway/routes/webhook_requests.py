@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from gateway.http.auth import CLIENT_ID
+from gateway.http.auth import CLIENT_ID, CLIENT_ID_FORM
 from gateway.routes.queues import Reason
 
 Types = Annotated[list[Annotated[str, Meta(max_length=60)]], Meta(max_length=100)]
@@ -36,7 +36,9 @@ class WebhookRequest(WebhookChange, frozen=True, kw_only=True):
     those of ``client_id``, or without it those of everyone. It begins after the positions
     ``after``, joined by commas; by default, with the next event."""
 
-    client_id: Annotated[str, Meta(pattern=rf"\A{CLIENT_ID.pattern}\Z")] | None = None
+    client_id: (
+        Annotated[str, Meta(pattern=rf"\A{CLIENT_ID.pattern}\Z", description=CLIENT_ID_FORM)] | None
+    ) = None
     after: Positions | None = None
 
 

@@ -19,6 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from ops.cli import skips
 from ops.cli.options import reason_option
 from ops.cli.server import as_operator
 from ops.client import backfill
@@ -109,5 +110,5 @@ def _end(done: backfill.Progress, run_name: str, *, as_json: bool) -> None:
     counts = [f"{done.requested:,} requested"]
     if done.already:
         counts.append(f"{done.already:,} requested before")
-    counts += [f"{n:,} skipped: {printable(code)}" for code, n in sorted(done.skipped.items())]
+    counts += skips.counted(done.skipped.elements())
     say(f"run {run_name}: {', '.join(counts)}")

@@ -1,7 +1,6 @@
 """``photolog dead-letters``: list, retry, discard."""
 
 import functools
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -9,6 +8,7 @@ import anyio
 import click
 import msgspec
 
+from ops.cli import skips
 from ops.cli.confirm import confirm
 from ops.cli.options import WithDefault, config_option, data_option, reason_option
 from ops.cli.server import as_operator
@@ -32,15 +32,6 @@ LASTING = ("data", "security")
 
 LOOKED_AT = 1_000
 """The most dead letters of a category that are looked at before a retry."""
-
-
-_WORDS = {
-    "photo-not-found": "there is no such photo",
-    "photo-deleted": "the photo is deleted",
-    "job-running": "the photo is being processed",
-    "nothing-failed": "no job of the photo has failed",
-    "unknown-stage": "the stage that failed no longer exists",
-}
 
 
 class Done(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
@@ -152,7 +143,8 @@ def retry(
             "back, unless the original was replaced or Photolog was upgraded since then.",
             err=True,
         )
-    confirm(_question("Retry", photo_ids, filters, total), yes=yes or not everything)
+    if total != 0:
+        confirm(_question("Retry", photo_ids, filters, total), yes=yes or not everything)
     done = _sweep(server, "retry", [each | wish for each in selected], total, quiet=as_json)
     _end(done, as_json=as_json, named=bool(photo_ids))
 
@@ -180,7 +172,8 @@ def discard(
     """
     selected = _selected(photo_ids, filters, everything=everything)
     total = len(photo_ids) or _count(server, everything=everything)
-    confirm(_question("Discard", photo_ids, filters, total), yes=yes)
+    if total != 0:
+        confirm(_question("Discard", photo_ids, filters, total), yes=yes)
     wishes = [each | {"reason": reason} for each in selected]
     done = _sweep(server, "discard", wishes, total, quiet=as_json)
     _end(done, as_json=as_json, named=bool(photo_ids))
@@ -190,8 +183,16 @@ def _selected(
     photo_ids: tuple[str, ...], filters: dict[str, str], *, everything: bool
 ) -> list[dict[str, Any]]:
     """Return what each call selects: a chunk of the photos, or all that match the filter."""
-    if sum((bool(photo_ids), bool(filters), everything)) != 1:
-        raise click.UsageError("Name photos; or --stage, --category, --owner; or --all.")
+    given = sum((bool(photo_ids), bool(filters), everything))
+    if given == 0:
+        raise click.UsageError(
+            "Nothing is selected. Name photos, or give --stage, --category or --owner, or --all."
+        )
+    if given > 1:
+        raise click.UsageError(
+            "Named photos, filters (--stage, --category, --owner) and --all exclude each other: "
+            "use one of them."
+        )
     if photo_ids:
         starts = range(0, len(photo_ids), CHUNK)
         return [{"photoIds": photo_ids[start : start + CHUNK]} for start in starts]
@@ -243,6 +244,7 @@ def _sweep(
     server: Server, what: str, wishes: list[dict[str, Any]], total: int | None, *, quiet: bool
 ) -> Done:
     number, skipped = 0, list[Skipped]()
+    wishes = [] if total == 0 else wishes  # nobody was asked about those that come now
 
     async def run(show: Callable[[int, int | None], None]) -> None:
         nonlocal number
@@ -263,25 +265,20 @@ def _sweep(
 def _end(done: Done, *, as_json: bool, named: bool) -> None:
     if as_json:
         say_json(msgspec.json.encode(done))
+    elif not (done.retried or done.discarded or done.skipped):
+        say("There are no such dead letters.")
     else:
         kind = "discarded" if done.retried is None else "retried"
-        codes = Counter(printable(each.code) for each in done.skipped)
         counts = [f"{done.retried or done.discarded or 0:,} {kind}"]
         if not named:  # otherwise each is named with its code
-            counts += [f"{count:,} skipped: {_why(code)}" for code, count in sorted(codes.items())]
+            counts += skips.counted(each.code for each in done.skipped)
         elif done.skipped:
             counts.append(f"{len(done.skipped):,} skipped")
         say(", ".join(counts))
         for each in done.skipped if named else ():
-            say(f"{printable(each.photo_id)}: {_why(each.code)}", err=True)
+            say(f"{printable(each.photo_id)}: {skips.why(each.code)}", err=True)
     if named and done.skipped:
         raise click.exceptions.Exit(1)
-
-
-def _why(code: str) -> str:
-    """Return in words why a photo is skipped; a code that is unknown here stays as it is."""
-    words = _WORDS.get(code)
-    return f"{words} ({code})" if words else printable(code)
 
 
 def _tell(letters: list[DeadLetter]) -> None:

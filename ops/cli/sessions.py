@@ -8,6 +8,7 @@ import click
 import httpx
 import msgspec
 
+from ops.cli import skips
 from ops.cli.options import WithDefault, config_option, data_option, reason_option
 from ops.cli.server import with_server
 from ops.client.client import Server, checked, connected
@@ -154,19 +155,23 @@ def retry(server: Server, session_id: str, owner: str | None, reason: str | None
     """Retry all photos of a session that failed."""
     wish = {"sessionId": session_id, "clientId": owner, "reason": reason}
 
-    async def run() -> tuple[int, int]:
-        retried, skipped, cursor = 0, 0, None
+    async def run() -> tuple[int, list[str]]:
+        retried, skipped, cursor = 0, list[str](), None
         async with connected(server.url, server.token) as client:
             while True:
                 response = await client.post("/api/photos/retry", json={**wish, "cursor": cursor})
                 swept = msgspec.json.decode(checked(response).content, type=Swept)
-                retried, skipped = retried + swept.retried, skipped + len(swept.skipped)
+                retried += swept.retried
+                skipped += [each.code for each in swept.skipped]
                 cursor = swept.next_cursor
                 if cursor is None:
                     return retried, skipped
 
     retried, skipped = anyio.run(run)
-    say(f"{retried:,} retried, {skipped:,} skipped.")
+    if retried or skipped:
+        say(", ".join([f"{retried:,} retried", *skips.counted(skipped)]))
+    else:
+        say("There is nothing to retry: no photo of this session has failed.")
 
 
 async def _ask(server: Server, method: str, path: str, body: Any, owner: str | None) -> bytes:

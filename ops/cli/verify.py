@@ -207,6 +207,9 @@ def _tell_originals(found: Hashed) -> None:
     for line in found.lines():
         say(line)
     originals = "1 original" if found.files == 1 else f"{found.files:,} originals"
+    if found.files == 0 and found.well:
+        say("0 originals: there is no photo yet, or all are deleted")
+        return
     verdict = found.verdict or "all as they were uploaded"
     say(f"{originals}, {found.size_bytes:,} bytes: {verdict}")
 

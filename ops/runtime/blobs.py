@@ -66,16 +66,16 @@ async def open_reading(settings: Settings) -> AsyncGenerator[Readable]:
     """Open the blobs read-only: nothing is written, so the folder may be a backup or evidence.
 
     Raises:
-        UserError: the folder holds no originals.
+        UserError: the folder is not that of a system.
     """
     check_blobs(settings)
     if settings.s3_endpoint is None:
         from store.blobs.folder import FolderReader  # noqa: PLC0415 # see ops.runtime.wiring
 
-        if not (settings.blobs_folder / "originals").is_dir():
+        if not settings.blobs_folder.is_dir():  # originals are a folder only with the first one
             raise UserError(
-                f"{settings.blobs_folder} holds no originals: name the data folder of a system "
-                "with --data or PHOTOLOG_DATA"
+                f"{settings.blobs_folder} does not exist: name the data folder of a system with "
+                "--data or PHOTOLOG_DATA"
             )
         yield FolderReader(settings.blobs_folder)
         return

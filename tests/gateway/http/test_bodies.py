@@ -44,6 +44,17 @@ def chunked(head: bytes) -> bytes:
     return head.replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
 
 
+@pytest.mark.parametrize(
+    "path", ["/api/photos/check", "/api/photos/retry", "/api/ops/tokens/revoke"]
+)
+async def test_a_missing_body_is_said(shared_gateway: Gateway, path: str) -> None:
+    headers = {**shared_gateway.bearer("operator"), "Content-Type": "application/json"}
+
+    answer = (await shared_gateway.client.post(path, headers=headers)).json()
+
+    assert (answer["code"], answer["detail"]) == ("invalid-request", "body: is missing")
+
+
 def end_sending(wire: Wire) -> None:
     """Close the sending half of the connection; the answer can still be read."""
     wire.writer.write_eof()

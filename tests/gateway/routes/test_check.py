@@ -63,6 +63,13 @@ async def test_what_is_no_sha256_is_rejected(shared_gateway: Gateway, wrong: obj
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")
 
 
+async def test_the_form_of_a_sha256_is_said(shared_gateway: Gateway) -> None:
+    answer = (await shared_gateway.client.post(CHECK, json={"sha256": ["A" * 64]})).json()
+
+    assert answer["detail"].startswith("sha256[0]: ")
+    assert answer["advice"] == "Use 64 hexadecimal digits in lower case."
+
+
 async def test_an_auditor_uploads_nothing_and_checks_nothing(gateway: Gateway) -> None:
     answer = await gateway.client.post(
         CHECK, json={"sha256": ["0" * 64]}, headers=gateway.bearer("auditor")

@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
+import pytest
 from click.testing import CliRunner
 
 from ops.cli.main import main
-from tests.ops.cli.operating import REASON, Upload, answer_of, dead_letters, told_by
+from tests.ops.cli.operating import REASON, Steer, Upload, answer_of, dead_letters, told_by
 from tests.ops.observer import Observer
 from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, photolog, wait_until
 
@@ -61,7 +62,39 @@ def test_the_exit_status_is_1_if_a_named_photo_is_skipped(
 
     assert shown.exit_code == 1
     assert shown.stdout == "0 retried, 1 skipped\n"
-    assert shown.stderr == f"{photo}: no job of the photo has failed (nothing-failed)\n"
+    why = "its last job has not failed, or its failure was discarded (nothing-failed)"
+    assert shown.stderr == f"{photo}: {why}\n"
+
+
+@pytest.mark.parametrize("what", [("retry",), ("discard", *REASON)])
+def test_without_dead_letters_nobody_is_asked(
+    steered_system: System, what: tuple[str, ...]
+) -> None:
+    for selected in (["--owner", "nobody"], ["--owner", "nobody", "--yes"]):
+        shown = told_by(steered_system, "dead-letters", *what, *selected)
+
+        assert (shown.exit_code, shown.output) == (0, "There are no such dead letters.\n")
+
+
+def test_a_session_without_failures_has_nothing_to_retry_and_the_others_are_counted(
+    steered_system: System, steer: Steer, upload: Upload, observer: Observer
+) -> None:
+    steer("pause", "validation")
+    discarded, _ = upload(2, "--session", "trip")
+    observer.waiting(2)
+    before = told_by(steered_system, "sessions", "retry", "trip").stdout
+    answer_of(steered_system, "queues", "cancel", "validation", "--yes", *REASON)
+    answer_of(steered_system, "queues", "resume", "validation")
+    answer_of(steered_system, "dead-letters", "discard", discarded, "--yes", *REASON)
+    wait_until(
+        lambda: "2 failed" in told_by(steered_system, "sessions", "show", "trip").stdout,
+        "both have failed",
+    )
+    after = told_by(steered_system, "sessions", "retry", "trip").stdout
+
+    assert before == "There is nothing to retry: no photo of this session has failed.\n"
+    why = "its last job has not failed, or its failure was discarded (nothing-failed)"
+    assert after == f"1 retried, 1 skipped: {why}\n"
 
 
 def test_all_are_discarded_only_after_a_confirmation(

@@ -34,7 +34,7 @@ def test_a_session_is_opened_filled_shown_closed_and_listed(
     assert msgspec.json.decode(line.splitlines()[0])["sessionId"] == "a trip/1"
     assert "a trip/1" in shared_system.photolog("sessions").stdout
     retried = shared_system.photolog("sessions", "retry", "a trip/1")
-    assert retried.stdout == "0 retried, 0 skipped.\n", retried.stderr
+    assert retried.stdout.startswith("There is nothing to retry"), retried.stderr
 
 
 def test_a_mistake_is_explained(shared_system: System) -> None:

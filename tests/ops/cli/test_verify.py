@@ -178,3 +178,24 @@ def test_the_command_names_each_break_with_status_1(tampered: str, valkey_url: s
     report = json.loads(as_json.stdout)
     assert third == f"anchor {report['anchor']}  up to {report['positions'][0]}"
     assert report["breaks"][0]["chain"] == tampered
+
+
+def test_a_system_without_photos_has_no_originals_yet(
+    whole: OnLog, valkey_url: str, tmp_path: Path
+) -> None:
+    anyio.run(clear, valkey_url)
+    whole(_log_id)  # creates the log
+    (tmp_path / "blobs").mkdir()
+    of_system = ("--data", str(tmp_path))
+
+    told = run("verify", "--originals", *of_system, PHOTOLOG_REDIS_URL=valkey_url)
+    hashed = run("reconcile", "--hash", *of_system, PHOTOLOG_REDIS_URL=valkey_url)
+    elsewhere = run(
+        *("verify", "--originals", "--data", str(tmp_path / "none")), PHOTOLOG_REDIS_URL=valkey_url
+    )
+
+    assert (told.exit_code, hashed.exit_code) == (0, 0), told.output + hashed.output
+    assert told.stdout.startswith("0 photos, 0 events: all intact")
+    assert told.stdout.endswith("0 originals: there is no photo yet, or all are deleted\n")
+    assert elsewhere.exit_code == 1
+    assert "does not exist" in elsewhere.stderr
