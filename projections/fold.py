@@ -12,7 +12,7 @@ from anyio import to_thread
 from projections.generation import FORM, INDEXES, MEANING, READ_MODELS, SCHEMA
 from projections.models import checkpoints, history, history_pages
 from projections.models.history_pages import Paged
-from projections.reading import Page, Reading
+from projections.reading import Opening, Reading
 from projections.unpacker import Unpacker
 from store.errors import Corrupt
 from store.log.log import Log
@@ -212,17 +212,20 @@ async def _fold_pages(
     position = await to_thread.run_sync(checkpoints.get, db, partition)
     waiting = await to_thread.run_sync(history_pages.waiting, db, partition)
     reading = Reading(log, position, upto, waiting, BATCH, unpacker)
-    into, pages = anyio.create_memory_object_stream[Page](READ_AHEAD)
+    into, pages = anyio.create_memory_object_stream[Opening](READ_AHEAD)
     count = 0
     try:
         with pages:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(reading.run, into)
-                async for page in pages:
-                    await to_thread.run_sync(_commit, db, page)
-                    count += len(page.recorded)
+                async for opening in pages:
+                    found = await to_thread.run_sync(_commit, db, opening)
+                    if found is None:
+                        continue
+                    position, events = found
+                    count += events
                     if meter:
-                        meter.advance(page.recorded[-1].position, len(page.recorded))
+                        meter.advance(position, events)
     except BaseExceptionGroup as group:
         raise _only(group) from None
     return count
@@ -236,9 +239,14 @@ def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return first
 
 
-def _commit(db: Connection, page: Page) -> None:
+def _commit(db: Connection, opening: Opening) -> tuple[Position, int] | None:
+    """Return the last position and the number of the events; None if there were none."""
+    recorded, paged = opening()
+    if not recorded:
+        return None
     with db.transaction():
-        apply(db, page.recorded, page.paged)
+        apply(db, recorded, paged)
+    return recorded[-1].position, len(recorded)
 
 
 class _Meter:

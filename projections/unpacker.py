@@ -9,6 +9,7 @@ from typing import Self
 import msgspec
 from anyio import to_thread
 
+from projections.models import history_pages
 from projections.models.history_pages import Stored
 from projections.unpacking import Answer, Begin, Damaged, Request, Unpack, Unpacked, frame, receive
 from store.errors import Corrupt
@@ -53,7 +54,9 @@ class Unpacker:
 
     async def begin(self, waiting: list[Stored]) -> None:
         """Begin a partition, whose events ``waiting`` fill no page yet; raises Ended."""
-        await to_thread.run_sync(self._send, Begin(waiting), abandon_on_cancel=True)
+        await to_thread.run_sync(self._start)
+        begin = Begin(waiting, history_pages.PAGE)
+        await to_thread.run_sync(self._send, begin, abandon_on_cancel=True)
 
     async def send(self, request: Unpack) -> None:
         """Send a request; raises Ended."""
@@ -72,26 +75,33 @@ class Unpacker:
         what = answer.what if isinstance(answer, Damaged) else "its bytes differ from its index"
         raise Corrupt(f"segment {sealed.name}: {what}")
 
-    def _send(self, request: Request) -> None:
+    def _start(self) -> None:
+        if self.process is not None:
+            return
         try:
-            if self.process is None:
-                self.process = subprocess.Popen(  # noqa: S603 # a constant
-                    COMMAND,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    start_new_session=True,  # Ctrl-C in the terminal is for this process alone
-                )
-            sink = self.process.stdin
-            if sink is not None:
-                sink.write(frame(request))
-                sink.flush()
-        except (OSError, ValueError) as error:
+            self.process = subprocess.Popen(  # noqa: S603 # a constant
+                COMMAND,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C in the terminal is for this process alone
+            )
+        except OSError as error:
+            raise Ended from error
+
+    def _send(self, request: Request) -> None:
+        if self.process is None or self.process.stdin is None:
+            raise Ended
+        try:
+            self.process.stdin.write(frame(request))
+            self.process.stdin.flush()
+        except (OSError, ValueError) as error:  # a ValueError once it is closed
             raise Ended from error
 
     def _receive(self) -> Answer:
-        source = None if self.process is None else self.process.stdout
+        if self.process is None or self.process.stdout is None:
+            raise Ended
         try:
-            found = None if source is None else receive(source)
+            found = receive(self.process.stdout)
         except (OSError, ValueError) as error:
             raise Ended from error
         if found is None:

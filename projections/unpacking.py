@@ -20,15 +20,16 @@ from store.log.stream import body_of
 Place = tuple[int, int]
 """The time and the number of a position."""
 
-UNKNOWN = Subject("", "", "", None)
+UNKNOWN: Subject = "", "", "", None
 
 LENGTH = struct.Struct("<Q")
 
 
 class Begin(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Begin a partition; ``waiting`` are its events that do not fill a page of the history yet."""
+    """Begin a partition, whose events ``waiting`` do not fill a page of the history yet."""
 
     waiting: list[Stored]
+    page_size: int
 
 
 class Unpack(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -87,8 +88,8 @@ def serve(source: IO[bytes], sink: IO[bytes]) -> None:
     pager = Pager(())
     while (message := receive(source)) is not None:
         match _requests.decode(message):
-            case Begin(waiting=waiting):
-                pager = Pager(waiting)
+            case Begin(waiting=waiting, page_size=size):
+                pager = Pager(waiting, size)
             case Unpack() as request:
                 sink.write(frame(_answer(request, pager)))
                 sink.flush()

@@ -144,9 +144,13 @@ class Paged(NamedTuple):
 
 
 class Pager:
-    """Fills pages with events of a partition; it begins with those that do not fill a page yet."""
+    """Fills pages with events of a partition; it begins with those that do not fill a page yet.
 
-    def __init__(self, stored: Sequence[Stored]) -> None:
+    ``size`` is how many events a page has, by default ``PAGE``.
+    """
+
+    def __init__(self, stored: Sequence[Stored], size: int | None = None) -> None:
+        self._size = size or PAGE
         self._ms: list[int] = [each.ms for each in stored]
         self._seq: list[int] = [each.seq for each in stored]
         self._bodies: list[bytes] = [each.body for each in stored]
@@ -165,18 +169,18 @@ class Pager:
         self, ms: list[int], seq: list[int], bodies: list[bytes], subjects: list[Subject]
     ) -> Paged:
         """Add the next events: their times, numbers, bodies and subjects, each in its own list."""
-        had = len(self._ms)
+        had, size = len(self._ms), self._size
         ms = self._ms = self._ms + ms
         seq = self._seq = self._seq + seq
         bodies = self._bodies = self._bodies + bodies
         subjects = self._subjects = self._subjects + subjects
-        end = len(ms) - len(ms) % PAGE
+        end = len(ms) - len(ms) % size
         if not end:
             return Paged([], [], [*map(Stored, ms[had:], seq[had:], bodies[had:])])
         self._ms, self._seq, self._bodies = ms[end:], seq[end:], bodies[end:]
         self._subjects = subjects[end:]
-        pages = [slice(begin, begin + PAGE) for begin in range(0, end, PAGE)]
-        lasts = slice(PAGE - 1, end, PAGE)
+        pages = [slice(begin, begin + size) for begin in range(0, end, size)]
+        lasts = slice(size - 1, end, size)
         packed = pack_all([_encoded(ms[page], seq[page], bodies[page]) for page in pages])
         return Paged(
             pages=[*zip(ms[lasts], seq[lasts], packed, strict=True)],

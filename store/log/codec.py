@@ -7,7 +7,7 @@ stored bytes are never rewritten.
 
 import hashlib
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, Union, cast
+from typing import Any, Union, cast
 
 import msgspec
 
@@ -172,19 +172,14 @@ def _decode_data(stored: _Stored) -> AnyEvent:
     return msgspec.convert(data, EVENT_TYPES[stored.type])
 
 
-class Subject(NamedTuple):
-    """What an event is about; ``type`` is empty if that is a photo or a session."""
-
-    photo_id: str
-    type: str
-    client_id: str
-    session_id: str | None
+Subject = tuple[str, str, str, str | None]
+"""What an event is about: the photo, the type unless it has a photo, the client, the session."""
 
 
 def subject_of(event: Event) -> Subject:
     data, metadata = event.data, event.metadata
     photo_id = data.photo_id
-    return Subject(photo_id, "" if photo_id else data.TYPE, metadata.client_id, metadata.session_id)
+    return photo_id, "" if photo_id else data.TYPE, metadata.client_id, metadata.session_id
 
 
 def subject_in(body: bytes) -> Subject:
@@ -193,7 +188,7 @@ def subject_in(body: bytes) -> Subject:
         found = _brief.decode(body)
         if (found.type, found.metadata.version) in _OF_PHOTOS and found.data.photo_id:
             metadata = found.metadata
-            return Subject(found.data.photo_id, "", metadata.client_id, metadata.session_id)
+            return found.data.photo_id, "", metadata.client_id, metadata.session_id
     except (msgspec.MsgspecError, ValueError):
         pass
     return subject_of(decode_event(body))

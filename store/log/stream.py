@@ -114,6 +114,14 @@ class Stream:
         page = await self._page_after(partition, start, count=count, block_ms=block_ms, safe=safe)
         return [(entry_id, _fields(parts)) for entry_id, parts in page]
 
+    async def page(self, after: Position, count: int) -> Page:
+        """Return the next entries after a position, events or not, for ``events_in``; see ``read``.
+
+        It takes a fraction of the time of ``read``, and the rest can be done in a thread.
+        """
+        partition, start = after.partition, after.entry_id
+        return await self._page_after(partition, start, count=count, block_ms=None, safe=True)
+
     async def _page_after(
         self, partition: int, start: str, *, count: int, block_ms: int | None, safe: bool
     ) -> Page:
@@ -357,6 +365,11 @@ def _sift(partition: int, page: Page) -> tuple[list[Recorded], list[bytes]]:
             positions.append(Position.of_entry(partition, entry_id))
             bodies.append(body)
     return recorded_of(positions, bodies), foreign
+
+
+def events_in(partition: int, page: Page) -> list[Recorded]:
+    """Return the events among the entries; raises Corrupt."""
+    return _sift(partition, page)[0]
 
 
 def recorded_of(positions: Sequence[Position], bodies: Sequence[bytes]) -> list[Recorded]:

@@ -1,0 +1,198 @@
+"""A second process unpacks the archive for a rebuild, which gives the same tables."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from projections import fold, reading, rebuild
+from projections.rebuild import RebuildReport
+from projections.unpacker import Unpacker
+from projections.unpacking import Unpack, Unpacked
+from projections.verify import verify
+from store.archive.archive import FOLDER
+from store.blobs.folder import FolderBlobs
+from store.errors import Corrupt
+from store.log.archived import Sealed
+from store.log.log import Log
+from store.sqlite.generations import Generations
+from tests.conftest import one_and_three
+from tests.projections.conftest import execute, live_rows, rows
+from tests.projections.stories import SCRIPT, processed, upload
+from tests.projections.test_interrupted_rebuild import Interrupted, stop_after
+from tests.store.archive.segments import trim_all
+
+pytestmark = [pytest.mark.usefixtures("small_pages"), one_and_three]
+
+PHOTOS = range(10, 18)
+
+
+@pytest.fixture
+def archived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderBlobs:
+    """Return the store of an archive, of which a second process unpacks even a few segments."""
+    monkeypatch.setattr(reading, "LEAST_SEGMENTS", 1)
+    monkeypatch.setattr(rebuild, "processors", lambda: 2)
+    return FolderBlobs(tmp_path / "blobs", "test")
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Unpack]:
+    """Return the requests that a second process gets."""
+    found: list[Unpack] = []
+    send = Unpacker.send
+
+    async def noted(unpacker: Unpacker, request: Unpack) -> None:
+        found.append(request)
+        await send(unpacker, request)
+
+    monkeypatch.setattr(Unpacker, "send", noted)
+    return found
+
+
+async def fill(log: Log, blobs: FolderBlobs) -> None:
+    """Fill the log, and let all but its end leave the stream, in segments of eight entries."""
+    await execute(log, *SCRIPT)
+    for number in PHOTOS:
+        await execute(log, upload(number), *processed(number))
+    await trim_all(log, blobs)
+
+
+async def alone(log: Log, folder: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Return the tables of a rebuild in one process."""
+    generations = Generations(folder)
+    await rebuild.rebuild(log, generations, alone=True)
+    return live_rows(generations)
+
+
+async def test_two_processes_give_the_tables_of_one(
+    log: Log, archived: FolderBlobs, generations: Generations, tmp_path: Path, asked: list[Unpack]
+) -> None:
+    await fill(log, archived)
+    expected = await alone(log, tmp_path / "alone")
+    assert asked == []
+
+    await rebuild.rebuild(log, generations)
+
+    assert len(asked) > len(PHOTOS)
+    assert live_rows(generations) == expected
+    assert (await verify(log, generations)).equal
+
+
+def killing(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """Let the second process be killed when it has answered ``after`` requests."""
+    receive, answers = Unpacker.receive, 0
+
+    async def killed(unpacker: Unpacker, sealed: Sealed) -> Unpacked:
+        nonlocal answers
+        answers += 1
+        if answers > after and unpacker.process is not None:
+            os.kill(unpacker.process.pid, signal.SIGKILL)
+            unpacker.process.wait()
+        return await receive(unpacker, sealed)
+
+    monkeypatch.setattr(Unpacker, "receive", killed)
+
+
+@pytest.mark.parametrize("after", [0, 1, 5])
+async def test_a_rebuild_continues_alone_if_the_second_process_is_killed(
+    log: Log,
+    archived: FolderBlobs,
+    generations: Generations,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    after: int,
+) -> None:
+    await fill(log, archived)
+    expected = await alone(log, tmp_path / "alone")
+    killing(monkeypatch, after)
+
+    await rebuild.rebuild(log, generations)
+
+    assert "the process that unpacks the archive has ended" in caplog.text
+    assert live_rows(generations) == expected
+
+
+async def test_a_rebuild_works_where_no_second_process_can_be_started(
+    log: Log,
+    archived: FolderBlobs,
+    generations: Generations,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await fill(log, archived)
+    expected = await alone(log, tmp_path / "alone")
+    monkeypatch.setattr("projections.unpacker.COMMAND", (str(tmp_path / "missing"),))
+
+    await rebuild.rebuild(log, generations)
+
+    assert live_rows(generations) == expected
+
+
+async def test_an_interrupted_rebuild_ends_the_second_process_and_can_be_continued(
+    log: Log,
+    archived: FolderBlobs,
+    generations: Generations,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await fill(log, archived)
+    expected = await alone(log, tmp_path / "alone")
+    started: list[Unpacker] = []
+    begin: Callable[..., Any] = Unpacker.begin
+
+    async def noted(unpacker: Unpacker, waiting: Any) -> None:
+        await begin(unpacker, waiting)
+        started.append(unpacker)
+
+    monkeypatch.setattr(Unpacker, "begin", noted)
+    with pytest.raises(Interrupted):
+        await rebuild.rebuild(log, generations, stop_after(3))
+    assert [each.process for each in started] == [None] * len(started)
+    assert started
+
+    report: RebuildReport = await rebuild.rebuild(log, generations)
+
+    assert report.resumed_at > 0
+    assert live_rows(generations) == expected
+
+
+async def test_a_damaged_segment_is_named(
+    log: Log, archived: FolderBlobs, generations: Generations
+) -> None:
+    await fill(log, archived)
+    folder = f"{FOLDER}/{log.partition_of('alice'):02d}"
+    key = sorted(blob.key for blob in await archived.keys(folder))[3]
+    data = b"".join([chunk async for chunk in archived.read(key)])
+    middle = len(data) // 3
+    await archived.put(key, data[:middle] + b"\xa5\x5a" + data[middle + 2 :])
+
+    with pytest.raises(Corrupt, match=key):
+        await rebuild.rebuild(log, generations)
+
+    assert generations.current() is None
+
+
+async def test_a_fold_up_to_a_position_in_a_segment_ends_there(
+    log: Log, archived: FolderBlobs, tmp_path: Path, asked: list[Unpack]
+) -> None:
+    await fill(log, archived)
+    home = log.partition_of("alice")
+    middle = (await log.read((await log.trimmed(home)).start(home), count=21))[-1].position
+    assert middle < await log.trimmed(home)
+    upto = {each: await log.end(each) for each in range(log.partitions)} | {home: middle}
+    tables: list[dict[str, list[tuple[Any, ...]]]] = []
+
+    for name in ("alone", "helped"):
+        with Unpacker() as unpacker:
+            db = fold.create(tmp_path / f"{name}.sqlite", log.log_id)
+            helper = None if name == "alone" else unpacker
+            await fold.catch_up(log, db, upto=upto, unpacker=helper)
+            tables.append(rows(db))
+            db.close()
+
+    assert asked
+    assert tables[0] == tables[1]
