@@ -70,7 +70,7 @@ def test_the_exit_status_is_1_if_a_named_photo_is_skipped(
 def test_without_dead_letters_nobody_is_asked(
     steered_system: System, what: tuple[str, ...]
 ) -> None:
-    for selected in (["--owner", "nobody"], ["--owner", "nobody", "--yes"]):
+    for selected in (["--all"], ["--owner", "nobody", "--yes"]):
         shown = told_by(steered_system, "dead-letters", *what, *selected)
 
         assert (shown.exit_code, shown.output) == (0, "There are no such dead letters.\n")
