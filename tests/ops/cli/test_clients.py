@@ -192,10 +192,12 @@ def test_upload_shows_why_it_waits_and_gives_up_in_time(
 ) -> None:
     with ExitStack() as redis:
         url = redis.enter_context(valkey(own_folder))
-        with System(data, "--workers", "0", settings={"redis_url": url}) as system:
+        # The first answer comes soon, and asks for a pause that is much shorter than the time-out.
+        settings = {"redis_url": url, "append_patience_s": "0.5", "breaker_open_s": "1"}
+        with System(data, "--workers", "0", settings=settings) as system:
             redis.close()
 
-            shown = _photolog(system, "upload", "--wait-timeout", "3", str(folder / "a.jpg"))
+            shown = _photolog(system, "upload", "--wait-timeout", "6", str(folder / "a.jpg"))
 
     assert shown.exit_code == 1
     assert re.search(r"^waiting: .+ \(log-unavailable\)$", shown.stderr, re.MULTILINE), shown.stderr
