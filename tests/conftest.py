@@ -1,5 +1,6 @@
 """Fixtures: real servers, one of each per test process, and a separate log for each test."""
 
+import gc
 import os
 import shutil
 import signal
@@ -40,6 +41,21 @@ CONTEXT = Context(
     actor="client:alice",
     trace_id="0af7651916cd43dd8448eb211c80319c",
 )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the garbage collector from examining the tests themselves, now and while they run.
+
+    There are nine thousand in each process: it took a sixth of the time of those that do not wait.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 LONGEST_FIRST = ("system", "ops", "gateway", "handlers", "store", "projections", "domain")

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from tests.gateway.conftest import DEADLINE_S, Gateway
 
@@ -29,9 +29,16 @@ class Wire:
             return await self._reader.readuntil(marker)
 
     async def rest(self) -> bytes:
-        """Return everything until the gateway closes the connection."""
+        """Return everything until the gateway closes the connection.
+
+        It ends with a reset if the gateway has not read all that was sent.
+        """
+        received = b""
         async with asyncio.timeout(DEADLINE_S):
-            return await self._reader.read()
+            with suppress(ConnectionResetError):
+                while chunk := await self._reader.read(1 << 16):
+                    received += chunk
+        return received
 
 
 @asynccontextmanager

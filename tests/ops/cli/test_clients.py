@@ -193,7 +193,9 @@ def test_upload_shows_why_it_waits_and_gives_up_in_time(
     photo = str(folder / "a.jpg")
     with ExitStack() as redis:
         url = redis.enter_context(valkey(own_folder))
-        with System(data, "--workers", "0", settings={"redis_url": url}) as system:
+        # The first answer comes soon, and asks for a pause that is much shorter than the time-out.
+        settings = {"redis_url": url, "append_patience_s": "0.5", "breaker_open_s": "1"}
+        with System(data, "--workers", "0", settings=settings) as system:
             redis.close()
 
             waiting = _first_complaint("upload", "--data", str(system.data), photo)
