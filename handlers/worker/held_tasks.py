@@ -19,7 +19,7 @@ and the decoder time that it took. The next claim settles it.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 import anyio
 import msgspec
@@ -60,6 +60,7 @@ class HeldTasks:
     def __init__(self, of_one_client: int | None) -> None:
         self._of_one_client = of_one_client
         self._tasks: dict[tuple[str, str], HeldTask] = {}
+        self._ready: dict[tuple[str, str], HeldTask] = {}
         self._slow: OrderedDict[str, None] = OrderedDict()
         self._owed: dict[int, dict[tuple[str, str], int]] = {}
 
@@ -72,7 +73,8 @@ class HeldTasks:
         if known is not None:
             known.redelivered = True
             return None
-        held = self._tasks[_name(claimed)] = HeldTask(partition=partition, claimed=claimed)
+        held = HeldTask(partition=partition, claimed=claimed)
+        self._tasks[_name(claimed)] = self._ready[_name(claimed)] = held
         return held
 
     def may_keep(self, task: Task) -> bool:
@@ -98,25 +100,37 @@ class HeldTasks:
         owed[account] = owed.get(account, 0) + task.charge_ms
         return True
 
-    def may_start(self, held: HeldTask) -> bool:
-        """Return whether the bounds of its client leave room for a ready task."""
-        if not held.kept:
-            return True
-        return self._left_of_clients().get(held.task.client_id, 1) > 0
+    def next_ready(self, stages: Container[str]) -> HeldTask | None:
+        """Return the longest held task of these stages that waits for a slot and may have it.
 
-    def is_held_up(self, held: HeldTask) -> bool:
-        """Return whether a kept task waits for a slow one of its client: others may take it."""
-        client = held.task.client_id
-        return not self.may_start(held) and any(
-            each.task.client_id == client and self._is_slow(each) for each in self.running()
-        )
+        A kept task may not while its client has its share.
+        """
+        left = self._left_of_clients() if self._ready else {}
+        for each in self._ready.values():
+            if each.task.stage in stages and not (each.kept and left.get(each.task.client_id) == 0):
+                return each
+        return None
+
+    def held_up(self) -> list[HeldTask]:
+        """Return the kept tasks that wait for slow ones of their clients: others may take them."""
+        if self._of_one_client is None or not self._ready:
+            return []
+        left = self._left_of_clients()
+        slow = {each.task.client_id for each in self.running() if self._is_slow(each)}
+        return [
+            each
+            for each in self._ready.values()
+            if each.kept and each.task.client_id in slow and left.get(each.task.client_id) == 0
+        ]
 
     def start(self, held: HeldTask) -> None:
+        self._ready.pop(_name(held.claimed), None)
         held.since = anyio.current_time()
 
     def release(self, held: HeldTask) -> None:
         """Hold the task no longer, whatever its outcome."""
         self._tasks.pop(_name(held.claimed), None)
+        self._ready.pop(_name(held.claimed), None)
 
     def settle(self, held: HeldTask, spent_s: float) -> int:
         """Note the decoder time of a task; its client pays the difference with the next claim.
@@ -139,7 +153,7 @@ class HeldTasks:
 
     def ready(self) -> list[HeldTask]:
         """Return the tasks that wait for a slot, the longest held first."""
-        return [each for each in self._tasks.values() if each.since is None]
+        return [*self._ready.values()]
 
     def running(self) -> list[HeldTask]:
         return [each for each in self._tasks.values() if each.since is not None]

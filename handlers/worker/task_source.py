@@ -136,11 +136,15 @@ class TaskSource:
             wait_s = WAIT_MS / 1000
             self._put_back_waiting()
             try:
-                if allowed := self._may_start():
+                free, allowed = self._may_start()
+                if allowed:
                     if (held := await self._pick(allowed)) is not None:
                         return self._start(held)
-                    self._idle.set()
                     wait_s = min(wait_s, self._limits.wait_s or wait_s)
+                if free > 0:
+                    self._idle.set()
+                else:  # no task of the lanes is of use now, except an erasure
+                    wait_s = min(wait_s, ERASURE_LOOK_S)
                 outage.over()
             except StoreError as error:
                 await outage.wait(error)
@@ -217,8 +221,8 @@ class TaskSource:
                     tasks.start_soon(release, of_one)
         return handed
 
-    def _may_start(self) -> dict[str, int]:
-        """Return how many more tasks may start of each stage that has room for one.
+    def _may_start(self) -> tuple[int, dict[str, int]]:
+        """Return the number of free slots, and how many more tasks may start of each stage.
 
         Erasures have a slot of their own, because only they free a full disk that all others wait
         for. Tasks of silent partitions take no slot, because they wait for the server.
@@ -238,13 +242,12 @@ class TaskSource:
             left = slots_left if left is None else min(left, slots_left)
             if left > 0 and self._is_possible(stage):
                 found[stage] = left
-        return found
+        return free, found
 
     async def _pick(self, allowed: Mapping[str, int]) -> HeldTask | None:
         """Return a task of these stages: one that is held and ready, or else of a new claim."""
-        for each in self._held.ready():
-            if each.task.stage in allowed and self._held.may_start(each):
-                return each
+        if (ready := self._held.next_ready(allowed)) is not None:
+            return ready
         while found := await self._claim(allowed):
             new = [held for each in found if (held := self._held.hold(*each)) is not None]
             # Paused since the claim was sent.
@@ -260,13 +263,10 @@ class TaskSource:
     def _put_back_waiting(self) -> None:
         """Put ready tasks back whose stage may not run here, or that others could run sooner."""
         for each in self._held.ready():
-            stage = each.task.stage
-            if (
-                not self._is_possible(stage)
-                or self._limits.is_paused(stage)
-                or self._held.is_held_up(each)
-            ):
+            if not self._is_possible(each.task.stage) or self._limits.is_paused(each.task.stage):
                 self._partitions.put_back(each)
+        for each in self._held.held_up():
+            self._partitions.put_back(each)
 
     def _is_possible(self, stage: str) -> bool:
         return stage == ERASURE or self._can_decode()

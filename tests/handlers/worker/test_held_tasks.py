@@ -179,10 +179,11 @@ async def test_a_kept_task_waits_while_its_client_has_its_share() -> None:
     held.keep(0, delivered("b", "other"))
     of_a, of_b = held.ready()
 
-    assert (held.may_start(of_a), held.may_start(of_b)) == (False, True)
-    assert not held.is_held_up(of_a)
+    assert held.next_ready({"validation"}) is of_b
+    assert held.held_up() == []
     held.release(held.running()[0])
-    assert held.may_start(of_a)
+    assert held.next_ready({"validation"}) is of_a
+    assert held.next_ready({"metadata"}) is None
 
 
 async def test_a_kept_task_behind_slow_ones_of_its_client_is_held_up() -> None:
@@ -190,7 +191,7 @@ async def test_a_kept_task_behind_slow_ones_of_its_client_is_held_up() -> None:
     held.keep(0, delivered("a", "kept"))
     held.keep(0, delivered("c", "other"))
 
-    assert [held.is_held_up(each) for each in held.ready()] == [True, False]
+    assert [each.task.client_id for each in held.held_up()] == ["a"]
 
 
 async def test_no_slow_task_is_kept() -> None:
