@@ -10,6 +10,7 @@ from store.archive.archive import FOLDER
 from store.blobs.folder import FolderBlobs
 from store.log import identity
 from store.log.control import ControlLog
+from store.log.hash_splitting import HashSplitter
 from store.log.log import Log
 from store.log.outcome import Appended
 from store.redis.connection import Client
@@ -19,6 +20,7 @@ from tests.ops.maintenance.recoveries import (
     PARTITIONS,
     client_of,
     dump,
+    keys_of,
     lose_partition,
     recover,
     recoveries,
@@ -199,11 +201,13 @@ async def test_lost_uploads_of_a_stream_that_is_gone_alone_can_be_repeated(
     for each in commands:
         await log.execute(each, client_id=client_id, context=CONTEXT, idempotency_key=each.photo_id)
     others = await dump(redis, log, 0)
+    assert await HashSplitter(log, most=0).split(OTHER) > 0
     await redis.unlink(log.keys.log(OTHER))
 
     await recover(redis, prefix, blobs)
 
     new = await reopened(redis, prefix, blobs)
+    assert not [each for each in await keys_of(redis, prefix) if ":hashes:" in each]
     assert (await new.usage(client_id)).usage == before
     kept = await dump(redis, new, 0)
     assert {each for each in others if ":photo:" in each or ":usage:" in each} <= set(kept)
