@@ -8,7 +8,7 @@ StoreError
 │   ├── Denied        it rejects the credentials or forbids the call; a setting is wrong
 │   ├── GroupGone     a consumer group was deleted, or never created
 │   ├── IsReplica     the server takes no events: it is not, or no longer, the master
-│   ├── ArchiveAway   the archive, which alone has the events, did not answer
+│   ├── ArchiveAway   the blob store did not answer what the archive needs of it
 │   ├── Replaced      Redis has another log than the one this process has joined, or none
 │   ├── WrongType     a key holds a value of another type; the message names it
 │   └── Unexpected    the server's answer is not one that the command has
@@ -70,7 +70,14 @@ class IsReplica(Unavailable):
 
 
 class ArchiveAway(Unavailable):
-    """The events are in the archive alone, and the blob store that has it did not answer."""
+    """The blob store did not answer, or forbade, what the archive needs of it.
+
+    ``where`` names the segment, or the folder of segments; "" if it is not known.
+    """
+
+    def __init__(self, message: str, where: str = "") -> None:
+        super().__init__(message)
+        self.where = where
 
 
 class Replaced(Unavailable):

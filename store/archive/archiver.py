@@ -29,7 +29,7 @@ from store.archive.settings import SealingSettings, TrimmingSettings
 from store.archive.trimming import Trimmer
 from store.background import Background
 from store.blobs.interface import Blobs
-from store.errors import StoreError
+from store.errors import StoreError, Unavailable
 from store.log.hash_splitting import HashSplitter
 from store.log.log import Log
 from store.observing import ignore
@@ -39,6 +39,9 @@ logger = logging.getLogger("photolog.archive")
 
 FIRST_PAUSE_S = 1.0
 REMIND_S = 600.0
+
+UNANSWERED_S = 30.0
+"""How long Redis or the blob store may not answer before health says so of the archive too."""
 
 EXAMINE_S = 600.0
 """How often the chain of the segments is checked, and one of them, in turn, read back."""
@@ -62,7 +65,8 @@ class Passed(msgspec.Struct, frozen=True, kw_only=True):
 class Archiver:
     """Archives all partitions of a log; any number of archivers may run.
 
-    ``failing`` has the partitions that it cannot archive now.
+    ``failing`` has the partitions that it cannot archive now. What lasts for ``unanswered_s`` is
+    reported to health, and everything else that keeps it from its work at once.
     """
 
     def __init__(
@@ -76,8 +80,10 @@ class Archiver:
         name: str = "archiver",
         background: Background | None = None,
         observe: Callable[[Passed], None] = ignore,
+        unanswered_s: float = UNANSWERED_S,
     ) -> None:
         self._log = log
+        self._unanswered_s = unanswered_s
         self._archive = archive
         self._turns: Counter[int] = Counter()
         self._sealer = Sealer(log, blobs, archive, sealing, name=name)
@@ -198,6 +204,7 @@ class Archiver:
             except StoreError as error:
                 self.failing[partition] = 1
                 reported = True
-                with suppress(StoreError):
-                    await reports.report(self._log, partition, error)
+                if not isinstance(error, Unavailable) or outage.waited_s >= self._unanswered_s:
+                    with suppress(StoreError):
+                        await reports.report(self._log, partition, error)
                 await outage.wait(error, longest_s=max(self._every_s, FIRST_PAUSE_S))

@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from store.errors import BadSegment, Corrupt, Missing, Unavailable
+from store.errors import ArchiveAway, BadSegment, Corrupt, Missing, Unavailable
 from store.log.position import Position
 
 FOLDER = "log/segments"
@@ -19,10 +19,8 @@ def ends_early(end: Position, trimmed: Position) -> str:
 
 @contextmanager
 def named(key: str, first: Position) -> Generator[None]:
-    """Turn Corrupt and Missing into BadSegment with key and position of the segment.
-
-    Unavailable gets them too; its subclasses stay, because they say more than where.
-    """
+    """Add key and position of the segment: to Corrupt and Missing as BadSegment, to Unavailable as
+    ArchiveAway. Other kinds of Unavailable stay, because they say more than where."""
     where = f"segment {key}, from {first} on"
     try:
         yield
@@ -33,17 +31,18 @@ def named(key: str, first: Position) -> Generator[None]:
     except Corrupt as error:
         raise BadSegment(f"{where}: {error}", key) from error
     except Unavailable as error:
-        if type(error) is not Unavailable or str(error).startswith("segment "):
+        if type(error) is not Unavailable:
             raise
-        raise Unavailable(f"{where}: {error}") from error
+        raise ArchiveAway(f"{where}: {error}", where) from error
 
 
 @contextmanager
 def listing(folder: str) -> Generator[None]:
-    """Name the folder in Unavailable."""
+    """Add the folder to Unavailable, as ``named`` does."""
     try:
         yield
     except Unavailable as error:
         if type(error) is not Unavailable:
             raise
-        raise Unavailable(f"the segments in {folder} cannot be listed: {error}") from error
+        where = f"the list of segments in {folder}"
+        raise ArchiveAway(f"{where}: {error}", where) from error

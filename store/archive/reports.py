@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import msgspec
 
 from store.concurrently import for_each
-from store.errors import Corrupt, Full, StoreError
+from store.errors import ArchiveAway, Corrupt, Full, StoreError
 from store.log.log import Log
 from store.redis.connection import translated
 
@@ -29,7 +29,7 @@ _decoder = msgspec.json.Decoder(_Report)
 
 
 async def report(log: Log, partition: int, error: StoreError) -> None:
-    """Report the error, unless it only says that Redis or the blob store does not answer.
+    """Report the error. What names servers and paths stays in the archiver's log.
 
     Raises:
         Unavailable: Redis does not answer.
@@ -40,7 +40,9 @@ async def report(log: Log, partition: int, error: StoreError) -> None:
         case Corrupt():
             problem = str(error)[:LONGEST]
         case _:
-            return
+            where = error.where if isinstance(error, ArchiveAway) else ""
+            where = where or f"partition {partition}"
+            problem = f"{where}: the archiver cannot use its storage or Redis; its log says why"
     with translated():
         await log.redis.set(
             log.keys.unarchived(partition),

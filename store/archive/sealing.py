@@ -24,7 +24,7 @@ import msgspec
 from store.archive.archive import Archive, Facts, key_of
 from store.archive.cataloguer import discard
 from store.archive.comparing import differences
-from store.archive.naming import ends_early
+from store.archive.naming import ends_early, named
 from store.archive.raw import READ_COUNT, RawStream, after
 from store.archive.segment import Entry, Head, Previous, encode
 from store.archive.settings import SealingSettings
@@ -124,11 +124,13 @@ class Sealer:
             entries, log_id=self._log.log_id, partition=partition, previous=previous or None
         )
         await self._log.confirm(partition)
-        key = key_of(Position.of_entry(partition, entries[0].entry_id))
+        first = Position.of_entry(partition, entries[0].entry_id)
+        key = key_of(first)
         try:
-            async with self._blobs.draft(key) as draft:
-                await draft.write(data)
-                await draft.commit()
+            with named(key, first):
+                async with self._blobs.draft(key) as draft:
+                    await draft.write(data)
+                    await draft.commit()
         except Exists:
             logger.info("%s was sealed by another archiver", key)
         else:

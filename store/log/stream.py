@@ -214,6 +214,8 @@ class Stream:
                 with suppress(StoreError), translated():
                     await self.redis.set(self.keys.doubted(partition), error.key)
             raise
+        except ArchiveAway:
+            raise
         except Unavailable as error:
             raise ArchiveAway(str(error)) from error
 

@@ -43,7 +43,8 @@ async def archiving(log: Log, blobs: FolderBlobs) -> AsyncGenerator[None]:
     settings = SealingSettings(
         archive_segment_entries=8, archive_settle_s=0.001, archive_every_s=0.05
     )
-    archiver = Archiver(log, blobs, Archive(blobs, log.log_id), sealing=settings)
+    archive = Archive(blobs, log.log_id)
+    archiver = Archiver(log, blobs, archive, sealing=settings, unanswered_s=0.1)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(archiver.run)
         yield
@@ -114,6 +115,27 @@ async def test_a_segment_that_a_reader_could_not_use_is_read_back_at_once(
 
     assert key in found[0]
     assert await doubted(log, 0) is None
+
+
+async def test_storage_that_the_archiver_cannot_use_is_reported_without_its_name(
+    log: Log, tmp_path: Path
+) -> None:
+    """The gateway may reach it, from another machine or as another user."""
+    blobs = FolderBlobs(tmp_path)
+    await fill(log, 4)
+    await archive_all(log, blobs)
+    folder = tmp_path / FOLDER
+    folder.rename(tmp_path / "aside")
+    folder.write_bytes(b"a file")
+
+    async with archiving(log, blobs):
+        found = await reported(log, bool)
+        folder.unlink()
+        (tmp_path / "aside").rename(folder)
+        await reported(log, lambda found: not found)
+
+    assert found[0].startswith(f"the list of segments in {FOLDER}/00: the archiver cannot use")
+    assert str(tmp_path) not in found[0]
 
 
 async def test_an_archiver_without_the_lease_says_nothing_of_the_archive(
