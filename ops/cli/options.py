@@ -55,7 +55,22 @@ url_option = click.option(
 )
 
 
-class WithDefault(click.Group):
+SENTENCE_CHARS = 1_000
+"""More than the first sentence of any command's help has."""
+
+
+class Group(click.Group):
+    """A group whose help has the whole first sentence of each command; click cuts it off."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        sentences = [
+            (name, each.get_short_help_str(SENTENCE_CHARS)) for name, each in self.commands.items()
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(sentences)
+
+
+class WithDefault(Group):
     """A group whose first command runs if none is named: ``queues --watch``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

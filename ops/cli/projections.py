@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from ops.cli.confirm import confirm, yes_option
-from ops.cli.options import config_option, data_option, with_settings
+from ops.cli.options import Group, config_option, data_option, with_settings
 from ops.config.loading import Loaded
 from ops.errors import UserError
 from ops.event_format import printable, say, say_json
@@ -33,8 +33,6 @@ from store.sqlite.reader import Reader
 WIDEST = max(map(len, TABLES))
 """Characters of the longest name of a table."""
 
-SENTENCE_CHARS = 200
-
 LOG_BROKEN = """\
 Do not rebuild yet: the log itself is broken (`photolog verify` shows where), and the read model may
 be the only evidence of what the log contained before."""
@@ -50,17 +48,7 @@ newest events of the log are unchanged, use an anchor that you have noted: `phot
 POSITION --anchor ANCHOR`. If they are, `photolog projections rebuild` repairs the read model."""
 
 
-class _Group(click.Group):
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        # Click would cut each sentence to one line.
-        sentences = [
-            (name, each.get_short_help_str(SENTENCE_CHARS)) for name, each in self.commands.items()
-        ]
-        with formatter.section("Commands"):
-            formatter.write_dl(sentences)
-
-
-@click.group(cls=_Group)
+@click.group(cls=Group)
 @config_option
 @data_option
 def command() -> None:

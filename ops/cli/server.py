@@ -17,6 +17,12 @@ from ops.runtime.tokens import LOCAL_CLIENT
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+IDENTITY_HELP = {
+    "client": "Client that the default token is for.",
+    "operator": "Client that the default token is for: who you are, not a filter.",
+}
+
+
 def _with_server_as(role: str, identity: str = "--client") -> Callable[[Function], Function]:
     """Pass ``server`` to the command, and give it the options that choose it.
 
@@ -38,7 +44,7 @@ def _with_server_as(role: str, identity: str = "--client") -> Callable[[Function
             metavar="ID",
             default=LOCAL_CLIENT,
             show_default=True,
-            help="Client that the default token is for; this is no filter.",
+            help=IDENTITY_HELP[role],
         )
         @click.option(
             "--role",

@@ -315,9 +315,13 @@ def test_without_a_server_every_client_command_says_so_in_one_line(
     assert "Traceback" not in shown.output
 
 
+GROUPS = ["sessions", "dead-letters", "keys", "webhooks", "tokens", "queues", "log", "projections"]
+
+
 @pytest.mark.parametrize("columns", ["80", "40"])
-def test_help_of_projections_is_complete(columns: str) -> None:
-    shown = run("projections", "--help", COLUMNS=columns)
+@pytest.mark.parametrize("group", GROUPS)
+def test_the_help_of_a_group_is_complete(group: str, columns: str) -> None:
+    shown = run(group, "--help", COLUMNS=columns)
 
     assert "…" not in shown.output
     assert "..." not in shown.output.partition("Commands:")[2]
