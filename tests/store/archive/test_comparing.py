@@ -34,13 +34,13 @@ async def test_a_sealed_stream_is_as_it_was_sealed(log: Log, blobs: Blobs) -> No
 async def test_events_that_were_removed_changed_or_inserted_are_named(
     log: Log, blobs: Blobs
 ) -> None:
-    await fill(log, 8)
+    await fill(log, 9)
     await anyio.sleep(0.002)  # so that an id between both halves is free
-    await fill(log, 4)
+    await fill(log, 3)
     await archive_all(log, blobs)
     (_, fields), *_ = entries = await stored(log)
     removed, changed = entries[3][0], entries[12][0]
-    inserted = f"{entries[15][0].partition('-')[0]}-{10**6}"
+    inserted = f"{entries[17][0].partition('-')[0]}-{10**6}"
 
     await tamper(log, at(12, rewritten))
     await log.redis.xdel(log.keys.log(0), removed)
