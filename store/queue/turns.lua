@@ -32,7 +32,9 @@ for i, group in ipairs(ARGV) do
     if info["name"] == group then
       local after = "(" .. info["last-delivered-id"]
       local outside = #redis.call("XRANGE", lane, after, "+", "COUNT", OUTSIDE)
-      local waiting = redis.call("XLEN", lane) - info["pending"] - outside
+      -- Kept tasks are pending before a claim has passed them: subtract them once.
+      local kept = #redis.call("XPENDING", lane, group, after, "+", OUTSIDE)
+      local waiting = redis.call("XLEN", lane) - info["pending"] - outside + kept
       local known, clients = redis.call("ZCARD", tasks), redis.call("ZCARD", turns)
       wrong = wrong or (outside < OUTSIDE and known < waiting)
       if wrong or (known > 0 and clients == 0) then

@@ -298,6 +298,21 @@ async def test_no_task_is_kept_while_one_of_another_class_waits(
     assert sorted(stages(await worker.claim())) == sorted([*AFTER_VALIDATION, "validation"])
 
 
+async def test_lost_turns_are_noticed_while_a_task_is_kept_that_no_claim_has_passed(
+    log: Log, worker: Working
+) -> None:
+    one, other = await validation(worker), await validation(worker)
+    await worker.complete(one, may_keep=lambda task: task.stage != "metadata")
+    assert await worker.claim("placeholder") == []  # which admits the other stages
+    assert "metadata" in stages(await worker.complete(other))
+    await log.redis.delete(log.keys.waiting(home(log), "metadata", "normal"))
+
+    await worker.lanes.prepare(home(log))
+
+    [found] = await worker.claim("metadata")
+    assert found.task.photo_id == one.task.photo_id
+
+
 @pytest.mark.parametrize("spoiled", ["lane", "turns", "accounts"])
 async def test_a_spoiled_key_stops_neither_the_result_nor_its_tasks(
     log: Log, worker: Working, spoiled: str
