@@ -94,11 +94,15 @@ class HeldTasks:
         held = self.hold(partition, claimed)
         if held is None:
             return False
-        held.kept, task = True, claimed.task
-        owed = self._owed.setdefault(partition, {})
-        account = lane(task.priority), task.client_id
-        owed[account] = owed.get(account, 0) + task.charge_ms
+        held.kept = True
+        self.owe(held, claimed.task.charge_ms)
         return True
+
+    def owe(self, held: HeldTask, ms: int) -> None:
+        """Have the client of the task pay with its next claim; it gets back a negative sum."""
+        owed = self._owed.setdefault(held.partition, {})
+        account = lane(held.task.priority), held.task.client_id
+        owed[account] = owed.get(account, 0) + ms
 
     def next_ready(self, stages: Container[str]) -> HeldTask | None:
         """Return the longest held task of these stages that waits for a slot and may have it.
@@ -146,9 +150,7 @@ class HeldTasks:
                 self._slow.popitem(last=False)
         elif task.stage == ROOT:
             self._slow.pop(task.client_id, None)
-        owed = self._owed.setdefault(held.partition, {})
-        account = lane(task.priority), task.client_id
-        owed[account] = owed.get(account, 0) + ms - task.charge_ms
+        self.owe(held, ms - task.charge_ms)
         return ms - task.charge_ms
 
     def ready(self) -> list[HeldTask]:

@@ -119,9 +119,17 @@ class Partitions:
         self._keep("claims", partial(self._look_again, partition), partition)
 
     def put_back(self, held: HeldTask) -> None:
-        """Put a task back in its lane, in the background; if that fails, it is taken again."""
+        """Put a task back in its lane, in the background; if that fails, it is taken again.
+
+        Its client gets back what it has paid, because it pays again when the task is claimed.
+        """
         self._held.release(held)
+        self._owe(held, -held.task.charge_ms)
         self._keep("release", partial(self._put_back, held), held.partition)
+
+    def _owe(self, held: HeldTask, ms: int) -> None:
+        self._held.owe(held, ms)
+        self.charge(held, ms)
 
     async def _claim_of(
         self, partition: int, most_of: Mapping[str, int], free: int
@@ -157,7 +165,8 @@ class Partitions:
 
     async def _put_back(self, held: HeldTask) -> None:
         try:
-            await self._lanes.release([held.claimed.claim])
+            if await self._lanes.release([held.claimed.claim]) == 0:
+                self._owe(held, held.task.charge_ms)
         except StoreError as error:
             logger.warning(
                 "a task of partition %d could not be put back: %s", held.partition, error
