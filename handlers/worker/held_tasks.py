@@ -19,7 +19,7 @@ and the decoder time that it took. The next claim settles it.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Awaitable, Container, Iterable, Mapping
 
 import anyio
 import msgspec
@@ -63,6 +63,7 @@ class HeldTasks:
         self._ready: dict[tuple[str, str], HeldTask] = {}
         self._slow: OrderedDict[str, None] = OrderedDict()
         self._owed: dict[int, dict[tuple[str, str], int]] = {}
+        self._noting: list[set[tuple[str, str]]] = []
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -135,6 +136,17 @@ class HeldTasks:
         """Hold the task no longer, whatever its outcome."""
         self._tasks.pop(_name(held.claimed), None)
         self._ready.pop(_name(held.claimed), None)
+        for released in self._noting:
+            released.add(_name(held.claimed))
+
+    async def still_held(self, recall: Awaitable[list[Claimed]]) -> list[Claimed]:
+        """Return what ``recall`` found, without the tasks that were released meanwhile."""
+        released = set[tuple[str, str]]()
+        self._noting.append(released)
+        try:
+            return [each for each in await recall if _name(each) not in released]
+        finally:
+            self._noting = [each for each in self._noting if each is not released]
 
     def settle(self, held: HeldTask, spent_s: float) -> int:
         """Note the decoder time of a task; its client pays the difference with the next claim.

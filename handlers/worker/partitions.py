@@ -62,6 +62,7 @@ class Partitions:
         self._now = 0.0
         self._away = set(range(log.partitions))
         self._late: dict[int, str] = {}
+        self._looking: dict[int, bool] = {}
 
     def begin(self, tasks: anyio.abc.TaskGroup) -> None:
         """Start using each partition as soon as it answers; ``tasks`` runs the background work."""
@@ -115,8 +116,14 @@ class Partitions:
                 self._served[partition] += each.task.charge_ms / each.clients
 
     def look_again(self, partition: int) -> None:
-        """Look for tasks that this consumer holds and does not know of, in the background."""
-        self._keep("claims", partial(self._look_again, partition), partition)
+        """Look for tasks that this consumer holds and does not know of, in the background.
+
+        If it is looking already, it looks once more afterwards.
+        """
+        is_looking = partition in self._looking
+        self._looking[partition] = True
+        if not is_looking:
+            self._keep("claims", partial(self._look_again, partition), partition)
 
     def put_back(self, held: HeldTask) -> None:
         """Put a task back in its lane, in the background; if that fails, it is taken again.
@@ -159,9 +166,14 @@ class Partitions:
 
     async def _look_again(self, partition: int) -> None:
         try:
-            self.hold(partition, await self._lanes.recall(partition))
+            while self._looking[partition]:
+                self._looking[partition] = False
+                recall = self._lanes.recall(partition)
+                self.hold(partition, await self._held.still_held(recall))
         except StoreError as error:
             self._miss(partition, error)
+        finally:
+            del self._looking[partition]
 
     async def _put_back(self, held: HeldTask) -> None:
         try:
@@ -189,7 +201,7 @@ class Partitions:
                 if len(self._away) == self._log.partitions:
                     await self._limits.load()
                 await self._lanes.prepare(partition)
-                recalled = await self._lanes.recall(partition)
+                recalled = await self._held.still_held(self._lanes.recall(partition))
             except StoreError as error:
                 await outage.wait(error)
             else:
