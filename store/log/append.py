@@ -94,7 +94,8 @@ class Append:
     async def send(self, request: AppendRequest) -> list[bytes]:
         """Run the script and return its reply, see ``append.lua``.
 
-        A client's lost content hashes and usage are restored first.
+        A client's lost content hashes or usage are restored first; if both were lost, the second
+        are by the next call.
 
         Raises:
             Unavailable: no answer: the append may or may not have happened. Or it happened, and is
@@ -108,10 +109,9 @@ class Append:
         if reply[0] == UNSURE:
             async with self._content_hashes.restoring:
                 reply = await self._call(request)
-                for _ in range(2):  # a bucket of the content hashes, and the usage
-                    if reply[0] == UNSURE:
-                        await self._restore(request, reply[-1])
-                        reply = await self._call(request)
+                if reply[0] == UNSURE:
+                    await self._restore(request, reply[-1])
+                    reply = await self._call(request)
         return reply
 
     async def _restore(self, request: AppendRequest, lost: bytes) -> None:
