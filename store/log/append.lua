@@ -146,12 +146,14 @@ if ARGV[at] == "dispatch" then
       now = type(now) == "string" and tonumber(now) or -math.huge
       served = math.max(type(served) == "string" and tonumber(served) or -math.huge, now - grace)
       for stage = 1, stages do
-        local first = is_next and pcall("ZRANGE", KEYS[turns + stage - 1], 0, 0, "WITHSCORES") or {}
+        local first = is_next and pcall("ZRANGE", KEYS[turns + stage - 1], 0, 1, "WITHSCORES") or {}
+        -- The client's own turn is as of its last look: it may have paid since, and not be first.
+        local other = first[1] == client and 3 or 1
         if first.err then
           is_next = false
-        elseif first[1] and first[1] ~= client then
+        elseif first[other] then
           local grace_of = string.sub(begun, stage, stage) == "1" and grace or 0
-          local turn = math.max(tonumber(first[2]), now - grace - grace_of)
+          local turn = math.max(tonumber(first[other + 1]), now - grace - grace_of)
           is_next = is_next and turn >= served - grace
         end
       end

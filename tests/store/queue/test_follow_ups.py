@@ -255,6 +255,25 @@ async def test_a_client_that_was_served_less_goes_first(log: Log, worker: Workin
     assert second.task.client_id == "visitor"
 
 
+async def test_a_client_that_was_served_less_goes_before_one_that_waits_for_more(
+    log: Log, worker: Working
+) -> None:
+    claimed = await validation(worker)
+    # In the client's partition, whoever else's that is.
+    more = msgspec.structs.replace(claimed.task, photo_id="more", cost_ms=4 * GRACE_MS)
+    visitor = msgspec.structs.replace(claimed.task, photo_id="other", client_id="visitor")
+    for each in (more, more, visitor):
+        await log.redis.xadd(claimed.claim.lane_key, {"b": codec.encode_task(each)})
+    settle = {("normal", "visitor"): 2 * GRACE_MS}
+    request = ClaimRequest(stages=("validation",), settle=settle)
+    [first] = await worker.lanes.claim(home(log), 1, request)
+
+    assert first.task.client_id == "alice"
+    assert await worker.complete(claimed) == ()
+    [second] = await worker.lanes.claim(home(log), 1)
+    assert second.task.client_id == "visitor"
+
+
 async def test_a_begun_photo_is_finished_before_others_begin(log: Log, worker: Working) -> None:
     claimed = await validation(worker)
     other = msgspec.structs.replace(claimed.task, photo_id="other", client_id="visitor")
