@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +64,20 @@ async def test_it_ends_with_the_block() -> None:
         await unpacker.send(Unpack(b"", START, END))
     with pytest.raises(Ended):
         await unpacker.receive(segment())
+
+
+async def test_it_knows_no_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHOTOLOG_S3_SECRET_KEY", "a secret")
+    with Unpacker() as unpacker:
+        await unpacker.begin([])
+        await unpacker.send(Unpack(b"no segment", START, END))
+        with pytest.raises(Corrupt):  # it has started
+            await unpacker.receive(segment())
+        assert unpacker.process is not None
+        environment = Path(f"/proc/{unpacker.process.pid}/environ").read_bytes()
+
+    assert b"PATH=" in environment
+    assert b"a secret" not in environment
 
 
 async def test_bytes_that_are_no_segment_are_reported() -> None:
