@@ -261,9 +261,14 @@ class TaskSource:
         return None
 
     def _put_back_waiting(self) -> None:
-        """Put ready tasks back whose stage may not run here, or that others could run sooner."""
+        """Put ready tasks back whose stage may not run here, or that others could run sooner.
+
+        A kept task is put back when its stage is limited: it takes a token with its claim.
+        """
         for each in self._held.ready():
-            if not self._is_possible(each.task.stage) or self._limits.is_paused(each.task.stage):
+            stage = each.task.stage
+            may_run = self._is_possible(stage) and not self._limits.is_paused(stage)
+            if not may_run or (each.kept and not self._limits.is_free(stage)):
                 self._partitions.put_back(each)
         for each in self._held.held_up():
             self._partitions.put_back(each)

@@ -14,6 +14,7 @@ from domain.pipeline.stages import ERASURE, PIPELINES, TREE
 from handlers import registry
 from handlers.decoder.pool import DecoderPool
 from handlers.registry import Stage
+from handlers.stage import Output
 from handlers.worker.dispatcher import Dispatcher
 from handlers.worker.settings import WorkerSettings
 from handlers.worker.stage_limits import StageLimits
@@ -22,7 +23,9 @@ from store.blobs.folder import FolderBlobs
 from store.errors import Full
 from store.log.control import ControlLog
 from store.log.log import Log
+from store.queue import liveness
 from store.queue.lanes import Claimed, Lanes
+from store.queue.rates import Rates
 from tests.conftest import CONTEXT
 from tests.handlers.failing_stages import Seen, look
 from tests.handlers.workers import (
@@ -33,6 +36,7 @@ from tests.handlers.workers import (
     types_when_ended,
     uploaded,
 )
+from tests.store.waiting import NEVER_IDLE_MS
 from tests.system.photos import jpeg
 
 
@@ -78,6 +82,44 @@ async def test_tasks_of_a_limited_stage_go_through_its_lanes(
 
     assert "metadata" in claimed
     assert "thumbnails" not in claimed
+
+
+class Holding(Scripted):
+    """A pool that holds the stage ``metadata`` until ``let_go``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = anyio.Event()
+
+    async def run(self, *, stage: str, affinity: str, **rest: object) -> Output:
+        if stage == "metadata":
+            await self.let_go.wait()
+        return await super().run(stage=stage, affinity=affinity, **rest)
+
+
+async def test_a_kept_task_obeys_a_rate_that_is_set_while_it_waits(
+    log: Log, blobs: FolderBlobs, working: Working
+) -> None:
+    pool, rate = Holding(), Rate(max=1, duration_ms=3_600_000)
+    await Rates(log).take("optimization", rate)
+    command = await uploaded(log, blobs, jpeg("one"))
+
+    async with working(pool=pool, settings=WorkerSettings(concurrency=1)):
+        await until_done(log, command.photo_id, {"validation"})
+        await steer(log, LimitStage(stage="optimization", limit=Limit(rate=rate)))
+        version = (await ControlLog(log).load()).version
+        with anyio.fail_after(DEADLINE_S):
+            while await liveness.unaware(log, version, NEVER_IDLE_MS):
+                await anyio.sleep(0.01)
+        pool.let_go.set()
+        # It is the last one of the tree, and comes after all that were kept before.
+        await until_done(log, command.photo_id, {"metadata", "thumbnails", "placeholder"})
+        before = [stage for stage, _ in pool.ran]
+        await steer(log, LimitStage(stage="optimization", limit=Limit()))
+        types = await types_when_ended(log, command.photo_id)
+
+    assert "optimization" not in before
+    assert types[-1] == "photo.processing.completed"
 
 
 async def test_a_pause_that_ends_by_itself_ends_though_every_worker_was_restarted(
