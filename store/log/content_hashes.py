@@ -17,8 +17,8 @@ The root of a client with many photos is split, see ``hash_splitting``: then it 
 ``split``, a name that each split has for itself, instead of ``""``, and a content hash is in the
 root or in the bucket of its first three digits. ``buckets`` has "1" for each bucket that was
 created, and the field ``""`` of such a bucket is the name of the split. So a bucket that lacks it
-was lost, or is left from an earlier split. A root with ``""`` is all there is: a version without
-buckets has folded it from the log, which it does to a split one.
+was lost, or is left from an earlier split. A root with ``""`` is all there is: it was folded from
+the log, because several buckets were lost, or by a version without buckets.
 
 The usage is a running total: each append adds what its events change. An append without a quota
 does not restore a lost total.
@@ -207,7 +207,10 @@ class ContentHashes:
                 fold.changed |= fold.claimed.keys()
 
     async def restore_bucket(self, partition: int, client_id: str, sha256: str) -> None:
-        """Fold the bucket of the content hash again, or all as ``restore`` does if need be."""
+        """Fold the bucket of the content hash again; all as ``restore`` does if others are lost."""
+        if await self._have_lost_several(partition, client_id):
+            await self.restore(partition, client_id)
+            return
         async for fold, end in self._folds(partition, client_id):
             with translated():
                 reply = await self._replace_bucket(partition, client_id, fold, sha256, end)
@@ -254,6 +257,23 @@ class ContentHashes:
                 *(keys.sha256(partition, each) for each in sorted(fold.clients)),
             ],
         )
+
+    async def _have_lost_several(self, partition: int, client_id: str) -> bool:
+        """Return whether the client has lost several buckets: one fold then restores all."""
+        with translated():
+            root = self._keys.sha256(partition, client_id)
+            reply = await self._redis.hmget(root, ["split", "buckets"])
+            split, buckets = msgspec.convert(reply, tuple[bytes | None, bytes | None])
+            made = [number for number, is_made in enumerate(buckets or b"") if is_made == ord("1")]
+            lost = 0
+            for first in range(0, len(made), TOGETHER):
+                names = [
+                    self._keys.hashes(partition, client_id, number)
+                    for number in made[first : first + TOGETHER]
+                ]
+                marks = await self._redis.exchange([("HGET", each, "") for each in names], None)
+                lost += sum(mark != split for mark in marks if not isinstance(mark, Exception))
+        return lost > 1
 
     async def _replace_bucket(
         self, partition: int, client_id: str, fold: ClientFold, sha256: str, end: str

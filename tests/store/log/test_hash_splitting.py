@@ -10,7 +10,7 @@ from domain.clients.quotas import NO_QUOTA, Quota
 from domain.photo.commands import DeletePhoto, UploadPhoto
 from domain.rejections import QuotaPhotos
 from store.log import content_hashes, hash_splitting
-from store.log.content_hashes import place_of
+from store.log.content_hashes import ContentHashes, place_of
 from store.log.hash_splitting import HashSplitter
 from store.log.log import Log
 from store.log.outcome import Appended, Duplicate, Outcome
@@ -214,6 +214,31 @@ async def test_a_lost_bucket_alone_is_folded_again(
 
     assert await root(log) == before
     await check_each_hash_once(log, *photos)
+
+
+async def test_many_lost_buckets_are_folded_together(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{each}" for each in range(20)]
+    photos = dict(zip(names, await add(log, *names), strict=True))
+    await split(log)
+    for each in await buckets(log):
+        await log.redis.delete(each)
+    restore, folds = ContentHashes.restore, list[str | None]()
+
+    async def counted(self: ContentHashes, *args: Any) -> None:
+        folds.append(args[-1])
+        await restore(self, *args)
+
+    monkeypatch.setattr(ContentHashes, "restore", counted)
+
+    await check_duplicates(log, **photos)
+
+    assert len(folds) == 1
+    await check_each_hash_once(log, *photos.values())
+    await split(log)
+    await check_each_hash_once(log, *photos.values())
+    await check_duplicates(log, **photos)
 
 
 async def test_a_lost_bucket_is_folded_without_what_is_still_in_the_root(log: Log) -> None:
