@@ -17,6 +17,9 @@ from store.log.archived import Sealed
 
 _answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 
+SETTINGS = "PHOTOLOG_"
+"""How the variables begin that the process does not need, such as passwords."""
+
 COMMAND = (sys.executable, "-P", "-m", "projections.unpacking")
 
 
@@ -83,6 +86,7 @@ class Unpacker:
                 COMMAND,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                env={k: v for k, v in os.environ.items() if not k.startswith(SETTINGS)},
                 start_new_session=True,  # Ctrl-C in the terminal is for this process alone
             )
         except OSError as error:

@@ -1,4 +1,6 @@
-"""A clock that a test moves."""
+"""A clock that a test moves, and times relative to now."""
+
+from datetime import UTC, datetime, timedelta
 
 
 class Clock:
@@ -11,3 +13,14 @@ class Clock:
     def __call__(self) -> float:
         self.looks += 1
         return self.now_s
+
+
+_BEGAN = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def days_ago(days: int) -> str:
+    """Return the midnight in UTC that many days before the one on which the tests began.
+
+    For what is forgotten after some time: a fixed date would be recent only for a while.
+    """
+    return f"{_BEGAN - timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}"

@@ -4,6 +4,7 @@ import gc
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -98,11 +99,16 @@ def own_folder(server_folder: Path, prefix: str) -> Path:
     return folder
 
 
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 def _serve(binary: str, folder: Path, name: str) -> Generator[str]:
-    socket = folder / f"{name}.sock"
+    path = folder / f"{name}.sock"
     server = subprocess.Popen(
         [
-            *(binary, "--port", "0", "--unixsocket", str(socket), "--dir", str(folder)),
+            *(binary, "--port", "0", "--unixsocket", str(path), "--dir", str(folder)),
             *("--save", "", "--loglevel", "warning", "--maxmemory-policy", "noeviction"),
             *("--appendonly", "yes", "--appendfsync", "no", "--appenddirname", name),
         ],
@@ -110,11 +116,11 @@ def _serve(binary: str, folder: Path, name: str) -> Generator[str]:
     )
     try:
         deadline = time.monotonic() + 10
-        while not socket.exists():
+        while not _listens(path):  # it has a name before it listens
             if server.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"{binary} did not start")
             time.sleep(0.01)
-        yield f"unix://{socket}"
+        yield f"unix://{path}"
     finally:
         server.send_signal(signal.SIGKILL)
         server.wait()

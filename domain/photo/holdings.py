@@ -39,14 +39,7 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def usage(self) -> Usage:
-        if self.erased:
-            return NOTHING
-        superseded = sum(each.file_size for each in self.superseded.values())
-        return Usage(
-            photos=0 if self.deleted else 1,
-            bytes=sum(self.sizes.values()) + superseded,
-            jobs=1 if self.runs and not self.deleted else 0,
-        )
+        return _usage(self)
 
 
 COUNTED = frozenset(
@@ -83,6 +76,19 @@ def evolve(holding: Holding, data: e.Data) -> Holding:
     return evolve_all(holding, (data,))
 
 
+def _usage(holding: "Holding | Evolving") -> Usage:
+    if holding.erased:
+        return NOTHING
+    stored = sum(holding.sizes.values())
+    if holding.superseded:
+        stored += sum(each.file_size for each in holding.superseded.values())
+    return Usage(
+        photos=0 if holding.deleted else 1,
+        bytes=stored,
+        jobs=1 if holding.runs and not holding.deleted else 0,
+    )
+
+
 def evolve_all(holding: Holding, events: Iterable[e.Data]) -> Holding:
     """Return the holding after events of its photo, in order."""
     evolving = Evolving(holding)
@@ -109,6 +115,10 @@ class Evolving:
             deleted=self.deleted,
             erased=self.erased,
         )
+
+    @property
+    def usage(self) -> Usage:
+        return _usage(self)
 
     def apply(self, data: e.Data) -> None:
         match data:

@@ -2,7 +2,7 @@
 
 | state | begins with | ends with |
 |---|---|---|
-| ready | a claim, a takeover, or a recall after a lost reply | a slot for it |
+| ready | a claim, a takeover, a result that it follows, or a recall after a lost reply | a slot |
 | running | a slot | the end of its attempt |
 
 A task in either state can be delivered again to its holder, after a failover that lost the claim.
@@ -29,10 +29,17 @@ from domain.pipeline.stages import ERASURE, ROOT, Task, lane
 from store.log.log import Claim
 from store.queue.lanes import Claimed
 from store.queue.liveness import task_name
-from store.queue.turns import ClaimRequest
+from store.queue.turns import GRACE_MS, ClaimRequest
 
 SLOW_MS = 2_000
 """More than a decoder takes for all stages of an ordinary photo."""
+
+KEPT_MS = GRACE_MS
+"""About the most decoder time of kept tasks that wait for a slot. Clients that have been served
+less wait for them, about as long as for begun photos whose tasks wait in the lanes."""
+
+PACE_TASKS = 20
+"""Over about how many tasks the actual decoder time is compared with the expected one."""
 
 SLOW_CLIENTS = 64
 """How many clients with a slow photo are remembered, the latest ones."""
@@ -61,6 +68,7 @@ class HeldTasks:
         self._of_one_client = of_one_client
         self._tasks: dict[tuple[str, str], HeldTask] = {}
         self._ready: dict[tuple[str, str], HeldTask] = {}
+        self._pace = 1.0
         self._slow: OrderedDict[str, None] = OrderedDict()
         self._owed: dict[int, dict[tuple[str, str], int]] = {}
         self._noting: list[set[tuple[str, str]]] = []
@@ -83,9 +91,11 @@ class HeldTasks:
 
         A slow task, or one of a slow client, waits where other workers can take it.
         """
-        return self._of_one_client is None or not (
+        if self._of_one_client is not None and (
             task.cost_ms > SLOW_MS or task.client_id in self._slow
-        )
+        ):
+            return False
+        return self._pace * sum(each.task.charge_ms for each in self._ready.values()) < KEPT_MS
 
     def keep(self, partition: int, claimed: Claimed) -> bool:
         """Hold a task that follows one of this worker; return False if it is held already.
@@ -163,6 +173,7 @@ class HeldTasks:
         elif task.stage == ROOT:
             self._slow.pop(task.client_id, None)
         self.owe(held, ms - task.charge_ms)
+        self._pace += (ms / task.charge_ms - self._pace) / PACE_TASKS
         return ms - task.charge_ms
 
     def ready(self) -> list[HeldTask]:
@@ -188,10 +199,17 @@ class HeldTasks:
             found.setdefault(each.partition, []).append(each.claimed.claim)
         return found
 
-    def request(self, partition: int, most_of: Mapping[str, int]) -> ClaimRequest:
+    def ready_class(self) -> str | None:
+        """Return the most urgent class of the ready tasks; None if there are none."""
+        priority = min((each.task.priority for each in self._ready.values()), default=None)
+        return None if priority is None else lane(priority)
+
+    def request(
+        self, partition: int, most_of: Mapping[str, int], above: str | None = None
+    ) -> ClaimRequest:
         """Return the request for a claim, which settles what clients owe.
 
-        ``most_of`` is the most tasks of each stage that may run.
+        ``most_of`` is the most tasks of each stage that may run; ``above`` as in ClaimRequest.
         """
         return ClaimRequest(
             stages=tuple(most_of),
@@ -200,6 +218,7 @@ class HeldTasks:
             most_of_client=self._left_of_clients(),
             most_of_each=self._of_one_client,
             dear_ms=None if self._of_one_client is None else SLOW_MS,
+            above=above,
             settle=self._owed.pop(partition, {}),
         )
 

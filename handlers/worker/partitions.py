@@ -79,15 +79,19 @@ class Partitions:
     def are_all_silent(self) -> bool:
         return all(map(self.is_silent, range(self._log.partitions)))
 
-    async def claim(self, most_of: Mapping[str, int], free: int) -> list[tuple[int, Claimed]]:
+    async def claim(
+        self, most_of: Mapping[str, int], free: int, above: str | None = None
+    ) -> list[tuple[int, Claimed]]:
         """Claim from the partition that has been served least and has a task; return it with each.
 
-        At most ``free`` tasks, and ``most_of`` of each stage.
+        At most ``free`` tasks, and ``most_of`` of each stage; ``above`` as in ClaimRequest.
         """
         for partition in sorted(self._served, key=self._served.__getitem__):
             if self.is_silent(partition):
                 continue
-            claimed = await self._claim_of(partition, most_of, free)
+            claimed = await self._claim_of(partition, most_of, free, above)
+            if not claimed and above is not None:
+                continue
             # A partition that was idle for a while has no credit.
             served = max(self._served[partition], self._now - GRACE_MS)
             if not claimed:
@@ -139,12 +143,12 @@ class Partitions:
         self.charge(held, ms)
 
     async def _claim_of(
-        self, partition: int, most_of: Mapping[str, int], free: int
+        self, partition: int, most_of: Mapping[str, int], free: int, above: str | None
     ) -> list[Claimed]:
         """Claim tasks of the partition; return none if it has none or its reply is late."""
         claimed: list[Claimed] = []
         answered = anyio.Event()
-        count, request = self._held.at_once(free), self._held.request(partition, most_of)
+        count, request = self._held.at_once(free), self._held.request(partition, most_of, above)
 
         async def ask() -> None:
             try:

@@ -22,7 +22,7 @@ from functools import partial
 import anyio
 import anyio.abc
 
-from domain.pipeline.stages import ERASURE, Task
+from domain.pipeline.stages import ERASURE, LANES, Task
 from handlers.worker.attempts import Done
 from handlers.worker.dispatcher import SILENT_CLAIM_PERIODS
 from handlers.worker.held_tasks import HeldTask, HeldTasks
@@ -47,6 +47,9 @@ ERASURE_LOOK_S = 0.25
 WAIT_MS = 1_000
 LOOK_S = 0.5
 """How often a worker looks for changes that operators made."""
+
+URGENT_LOOK_S = 0.1
+"""How often a worker that has ready tasks looks for more urgent ones."""
 
 SHORTEST_PAUSE_S = 0.02
 HAND_BACK_S = 2.0
@@ -91,6 +94,7 @@ class TaskSource:
         self._running: frozenset[str] = frozenset()
         self._report_again_at = 0.0
         self._erasure_look_at = 0.0
+        self._urgent_look_at = 0.0
         self._idle = anyio.Event()
         self._stopping = anyio.Event()
 
@@ -246,9 +250,12 @@ class TaskSource:
 
     async def _pick(self, allowed: Mapping[str, int]) -> HeldTask | None:
         """Return a task of these stages: one that is held and ready, or else of a new claim."""
-        if (ready := self._held.next_ready(allowed)) is not None:
-            return ready
-        while found := await self._claim(allowed):
+        ready, above = self._held.next_ready(allowed), None
+        if ready is not None:
+            above = self._held.ready_class()
+            if above == LANES[0] or anyio.current_time() < self._urgent_look_at:
+                return ready
+        while found := await self._claim(allowed, above):
             new = [held for each in found if (held := self._held.hold(*each)) is not None]
             # Paused since the claim was sent.
             paused = [held for held in new if self._limits.is_paused(held.task.stage)]
@@ -258,7 +265,7 @@ class TaskSource:
                 # The claim was within all bounds, so the others start without another look.
                 self._granted.extend(held for held in new if held not in paused)
                 return self._granted.popleft() if self._granted else None
-        return None
+        return ready
 
     def _put_back_waiting(self) -> None:
         """Put ready tasks back whose stage may not run here, or that others could run sooner.
@@ -276,8 +283,14 @@ class TaskSource:
     def _is_possible(self, stage: str) -> bool:
         return stage == ERASURE or self._can_decode()
 
-    async def _claim(self, allowed: Mapping[str, int]) -> list[tuple[int, Claimed]]:
-        """Claim waiting tasks, up to so many of each stage; return them with their partition."""
+    async def _claim(
+        self, allowed: Mapping[str, int], above: str | None
+    ) -> list[tuple[int, Claimed]]:
+        """Claim waiting tasks, up to so many of each stage; return them with their partition.
+
+        With ``above``, only tasks of more urgent classes.
+        """
+        self._urgent_look_at = anyio.current_time() + URGENT_LOOK_S
         if self._partitions.are_all_silent():
             return []
         tokens = await self._limits.take(allowed)
@@ -288,7 +301,7 @@ class TaskSource:
         }
         free = max((left for stage, left in allowed.items() if stage != ERASURE), default=1)
         try:
-            found = await self._partitions.claim(most_of, free)
+            found = await self._partitions.claim(most_of, free, above)
         except BaseException:
             await self._limits.give_back(tokens)
             raise

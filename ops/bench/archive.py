@@ -193,13 +193,17 @@ async def _look_up(settings: Settings, ids: Sequence[str]) -> Figures:
 
 
 def _rebuild(named: dict[str, str], events: int) -> Figures:
-    """Rebuild the read models from the archive."""
-    with tempfile.TemporaryDirectory(prefix="photolog-bench-") as folder:
-        done = rebuild_apart(named, Path(folder))
-    return {
-        "rebuild from the archive": ("events/s", events / done.took.seconds),
-        "  for each second of CPU time": ("events", events / done.took.cpu_s),
-    }
+    """Rebuild the read models from the archive, in one process and in two."""
+    found: Figures = {}
+    for name, alone in (("", True), (", two processes", False)):
+        with tempfile.TemporaryDirectory(prefix="photolog-bench-") as folder:
+            done = rebuild_apart(named, Path(folder), alone=alone)
+        found |= {
+            f"rebuild from the archive{name}": ("events/s", events / done.took.seconds),
+            f"  for each second of CPU time{name}": ("events", events / done.took.cpu_s),
+            f"  peak memory{name}": ("MB", done.peak_bytes / 1e6),
+        }
+    return found
 
 
 async def _stream_bytes(log: Log) -> int:

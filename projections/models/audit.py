@@ -79,6 +79,8 @@ _OF_SYSTEM = frozenset(
     if issubclass(kind, SystemData) and not issubclass(kind, UNLISTED)
 )
 
+_LISTED = _OF_OPERATORS | _OF_SYSTEM
+
 LISTED = tuple(
     sorted(name for name, kind in e.EVENT_TYPES.items() if kind in _OF_OPERATORS)
     + sorted(kind.TYPE for kind in _OF_SYSTEM)
@@ -129,7 +131,8 @@ class AuditEntries(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
-    db.execute_many(INSERT, [_row(each) for each in recorded if _is_listed(each.event)])
+    listed = [each for each in recorded if type(each.event.data) in _LISTED]
+    db.execute_many(INSERT, [_row(each) for each in listed if _is_listed(each.event)])
 
 
 def page(

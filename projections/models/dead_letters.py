@@ -155,10 +155,9 @@ def _conditions(values: dict[str, Value]) -> list[str]:
 
 def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
     """Apply the events of photos that have a row, or get one in this batch: few have."""
-    failing = {
-        each.event.data.photo_id for each in recorded if type(each.event.data) is e.StageFailed
-    }
-    concerned = {each.event.data.photo_id for each in recorded if type(each.event.data) in _ENDING}
+    datas = [each.event.data for each in recorded if type(each.event.data) in _CONCERNED]
+    failing = {data.photo_id for data in datas if type(data) is e.StageFailed}
+    concerned = {data.photo_id for data in datas}
     failing |= {
         row[0]
         for row in db.execute(
@@ -167,6 +166,8 @@ def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
             listed(concerned - failing),
         )
     }
+    if not failing:
+        return
     for each in recorded:
         if each.event.data.photo_id in failing:
             _apply(db, each.event)
@@ -183,6 +184,8 @@ _ENDING = frozenset(
     )
 )
 """The events that change a row which is there already."""
+
+_CONCERNED = _ENDING | {e.StageFailed}
 
 
 def _apply(db: Connection, event: e.Event) -> None:

@@ -25,7 +25,7 @@ from store.log.stream import Recorded
 from store.sqlite.connection import Connection
 from store.sqlite.packing import pack_all, unpack
 
-PAGE = 64
+PAGE = 96
 """Events of a page: larger ones take less space each, but all of a page is unpacked to read one."""
 
 SCHEMA = f"""
@@ -162,7 +162,7 @@ class Pager:
             [each.position[1] for each in recorded],
             [each.position[2] for each in recorded],
             [each.body for each in recorded],
-            [codec.subject_of(each.event) for each in recorded],
+            codec.subjects_of([each.event for each in recorded]),
         )
 
     def add_stored(

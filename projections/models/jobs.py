@@ -129,18 +129,10 @@ def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
     events = [each.event for each in recorded if type(each.event.data) in _TYPES]
     rows = Rows(db, "jobs", STORED)
     ended: dict[Value, dict[str, _Ended]] = {}
-    whole: set[str] = set()
-    new: set[str] = set()
-    named: set[str] = set()
-    for event in events:
-        data: Any = event.data
-        kind = type(event.data)
-        if kind is not e.PhotoDeleted:
-            named.add(data.job_id)
-        if kind in _BEGINNING:
-            new.add(data.job_id)
-        if kind in _OF_ALL_JOBS:
-            whole.add(data.photo_id)
+    datas: list[Any] = [event.data for event in events if type(event.data) is not e.PhotoDeleted]
+    named: set[str] = {data.job_id for data in datas}
+    new: set[str] = {data.job_id for data in datas if type(data) in _BEGINNING}
+    whole = {event.data.photo_id for event in events if type(event.data) in _OF_ALL_JOBS}
     if whole:
         rows.read(whole, by="photo_id")
     rows.read(named - new)

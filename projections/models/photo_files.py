@@ -3,7 +3,6 @@
 A deleted photo counts the bytes of its files until they are erased.
 """
 
-from collections.abc import Iterable
 from typing import cast
 
 import msgspec
@@ -38,11 +37,6 @@ class _Files:
         self.made = made
         self.changed = False
 
-    def make(self, job_id: str, renditions: Iterable[Rendition]) -> None:
-        for each in renditions:
-            self.made[each.name] = job_id, each
-            self.changed = True
-
 
 class PhotoFiles:
     """Folds events into the columns of ``rows`` that describe the files of photos."""
@@ -63,9 +57,11 @@ class PhotoFiles:
             return
         files.evolving.apply(data)
         if isinstance(data, e.ThumbnailGenerated):
-            files.make(data.job_id, (data.thumbnail,))
+            files.made[data.thumbnail.name] = data.job_id, data.thumbnail
+            files.changed = True
         elif isinstance(data, e.StageCompleted):
-            files.make(data.job_id, data.renditions)
+            files.made.update((each.name, (data.job_id, each)) for each in data.renditions)
+            files.changed = True
 
     def finish(self) -> dict[str, Usage]:
         """Change the rows; return how much more each client uses, all who have uploaded included.
@@ -74,10 +70,11 @@ class PhotoFiles:
         """
         added: dict[str, Usage] = {}
         for photo_id, files in self._files.items():
-            holding = files.evolving.holding
-            more = holding.usage - files.before
-            if more != NOTHING or files.before is NOTHING:
-                added[files.client_id] = added.get(files.client_id, NOTHING) + more
+            holding, client_id = files.evolving, files.client_id
+            is_new = files.before is NOTHING
+            more = holding.usage if is_new else holding.usage - files.before
+            if is_new or more != NOTHING:
+                added[client_id] = added.get(client_id, NOTHING) + more
             row = self._rows[photo_id]
             row["runs"], row["erased"] = int(holding.runs), int(holding.erased)
             if holding.erased:

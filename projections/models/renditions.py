@@ -61,15 +61,17 @@ _decoder = msgspec.json.Decoder(dict[str, list[_Picture]])
 
 def encode(photo_id: str, made: Made) -> str | None:
     """Return the column, the same one for the same renditions; None if there are none."""
-    jobs: dict[str, list[list[str | int]]] = {}
+    jobs: dict[str, list[tuple[str | int, ...]]] = {}
     for name, (job_id, each) in sorted(made.items()):
-        usual = rendition_key(photo_id, job_id, name, each.sha256)
-        picture = [name, each.width, each.height, each.file_size, each.sha256]
-        if each.key != usual:
-            picture += (each.mime_type, each.key)
+        picture = name, each.width, each.height, each.file_size, each.sha256
+        if each.key != rendition_key(photo_id, job_id, name, each.sha256):
+            picture = *picture, each.mime_type, each.key
         elif each.mime_type != WEBP:
-            picture.append(each.mime_type)
-        jobs.setdefault(job_id, []).append(picture)
+            picture = *picture, each.mime_type
+        if job_id in jobs:
+            jobs[job_id].append(picture)
+        else:
+            jobs[job_id] = [picture]
     return _encoder.encode(jobs).decode() if jobs else None
 
 

@@ -5,6 +5,7 @@ opens one that does not exist or has expired. ``projections.models.session_list`
 """
 
 from collections.abc import Collection, Sequence
+from typing import get_args
 
 import msgspec
 
@@ -137,7 +138,11 @@ class _Session(msgspec.Struct):
 
 def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
     """Fold the events in memory, and write each row that they change once."""
-    mine = [each for each in recorded if _counts(each.event)]
+    mine = [
+        each
+        for each in recorded
+        if each.event.metadata.session_id is not None and type(each.event.data) in _COUNTED
+    ]
     if not mine:
         return
     rows = _rows(db, {_name(each.event) for each in mine})
@@ -164,12 +169,8 @@ def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
     db.execute_many(PLACE, [(id_, *places[id_], status) for id_, status in moved])
 
 
-def _counts(event: e.Event) -> bool:
-    """Return whether the event changes a session."""
-    if event.metadata.session_id is None:
-        return False
-    data = event.data
-    return type(data) in STATUS_AFTER or isinstance(data, SessionEvent | e.PhotoDeleted)
+_COUNTED = frozenset((*STATUS_AFTER, *get_args(SessionEvent), e.PhotoDeleted))
+"""The events that change a session, if they name one."""
 
 
 def _name(event: e.Event) -> Name:

@@ -350,9 +350,9 @@ def _payload(data: bytes, begin: int, magic: int, most: int) -> bytes:
 
 def _trailer(tail: bytes) -> tuple[int, str]:
     payload = _payload(tail, len(tail) - TRAILER_BYTES, TRAILER, _TRAILER.size)
-    offset, sha256, mark = _TRAILER.unpack(payload)
-    if mark != _MARK:
+    if len(payload) != _TRAILER.size or not payload.endswith(_MARK):
         raise Corrupt("its trailer is not that of a segment")
+    offset, sha256, _ = _TRAILER.unpack(payload)
     return offset, sha256.hex()
 
 

@@ -35,8 +35,8 @@
 --       | {"lost"} | {"repeated", photo id, last event id}
 --       | {"duplicate", photo id} | {"reused"} | {"conflict"} | {"strange"}: another log, or none
 --       | {"closed"}: the session takes no more uploads
---       | {"unsure"}: the content hashes or the usage of the client were lost
---       | {"unsure", "bucket"}: this bucket of the content hashes was lost
+--       | {"unsure"}: the content hashes of the client were lost
+--       | {"unsure", "bucket" | "usage"}: only this bucket of the content hashes, or the usage, was
 --       | {"split"}: the client has buckets, and none was given
 --       | {"over", "photos" | "bytes" | "jobs", current count, limit, reserved bytes}: bytes of all
 --         jobs, including the new one
@@ -258,7 +258,7 @@ if ARGV[at] == "usage" then
     end
     if not (photos and bytes and jobs) then
       if is_limited then
-        return { "unsure" }
+        return { "unsure", "usage" }
       end
       usage = nil
     end

@@ -23,8 +23,8 @@ from store.redis.connection import translated
 STRANGE, SPLIT = [b"strange"], [b"split"]
 """Replies of a server with another log or none, and for a client that has buckets."""
 
-UNSURE, UNSURE_OF_BUCKET = [b"unsure"], [b"unsure", b"bucket"]
-"""Replies of a server without a client's content hashes or usage, and without a bucket of them."""
+UNSURE = b"unsure"
+"""Begins the reply of a server without a client's content hashes or usage."""
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,7 +108,8 @@ class Append:
     async def send(self, request: AppendRequest) -> list[bytes]:
         """Run the script and return its reply, see ``append.lua``.
 
-        A client's lost content hashes and usage are restored first.
+        A client's lost content hashes or usage are restored first; if both were lost, the second
+        are by the next call.
 
         Raises:
             Unavailable: no answer: the append may or may not have happened. Or it happened, and is
@@ -119,14 +120,23 @@ class Append:
         if reply == STRANGE:
             await claim(self._redis, self._keys, self._log_id, request.partition)
             reply = await self._call(request)
-        if reply in (UNSURE, UNSURE_OF_BUCKET):
+        if reply[0] == UNSURE:
             async with self._content_hashes.restoring:
                 reply = await self._call(request)
-                if reply in (UNSURE, UNSURE_OF_BUCKET):
-                    sha256 = request.hash_step[1] if reply == UNSURE_OF_BUCKET else None
-                    await self._content_hashes.restore(request.partition, request.client_id, sha256)
+                if reply[0] == UNSURE:
+                    await self._restore(request, reply[-1])
                     reply = await self._call(request)
         return reply
+
+    async def _restore(self, request: AppendRequest, lost: bytes) -> None:
+        hashes, client = self._content_hashes, (request.partition, request.client_id)
+        match lost:
+            case b"bucket":
+                await hashes.restore_bucket(*client, request.hash_step[1])
+            case b"usage":
+                await hashes.restore_usage(*client)
+            case _:
+                await hashes.restore(*client)
 
     async def _call(self, request: AppendRequest) -> list[bytes]:
         reply = await self._call_once(request)

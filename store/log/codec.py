@@ -176,10 +176,17 @@ Subject = tuple[str, str, str, str | None]
 """What an event is about: the photo, the type unless it has a photo, the client, the session."""
 
 
-def subject_of(event: Event) -> Subject:
-    data, metadata = event.data, event.metadata
-    photo_id = data.photo_id
-    return photo_id, "" if photo_id else data.TYPE, metadata.client_id, metadata.session_id
+def subjects_of(events: Iterable[Event]) -> list[Subject]:
+    return [
+        (
+            data.photo_id,
+            "" if data.photo_id else data.TYPE,
+            event.metadata.client_id,
+            event.metadata.session_id,
+        )
+        for event in events
+        for data in (event.data,)
+    ]
 
 
 def subject_in(body: bytes) -> Subject:
@@ -191,7 +198,7 @@ def subject_in(body: bytes) -> Subject:
             return found.data.photo_id, "", metadata.client_id, metadata.session_id
     except (msgspec.MsgspecError, ValueError):
         pass
-    return subject_of(decode_event(body))
+    return subjects_of((decode_event(body),))[0]
 
 
 def encode_wire(event: Event, position: Position) -> bytes:

@@ -26,7 +26,7 @@ does not restore a lost total.
 
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import islice
 
 import anyio
@@ -94,6 +94,7 @@ class ContentHashes:
         self._script = stream.redis.lua("log/content_hashes")
         self._refolded = stream.redis.lua("log/refolded")
         self._bucket = stream.redis.lua("log/bucket")
+        self._refolded_usage = stream.redis.lua("log/refolded_usage")
         self._usage = stream.redis.lua("log/usage")
 
     def note_split(self, client_id: str) -> None:
@@ -166,7 +167,7 @@ class ContentHashes:
             async with self.restoring:
                 found = await self._look(partition, client_id)
                 while found is None:
-                    await self.restore(partition, client_id)
+                    await self.restore_usage(partition, client_id)
                     found = await self._look(partition, client_id)
         return found
 
@@ -189,34 +190,55 @@ class ContentHashes:
         usage = Usage(photos=photos, bytes=stored, jobs=jobs)
         return Used(usage=usage, idempotency_keys=idempotency_keys, expires_ms=expires_ms)
 
-    async def restore(self, partition: int, client_id: str, sha256: str | None = None) -> None:
+    async def restore(self, partition: int, client_id: str) -> None:
         """Fold the client's content hashes and usage again, while ``restoring`` is held.
-
-        With ``sha256``, only the bucket of this content hash, if the client has lost no other one.
 
         Raises Unavailable.
         """
-        if sha256 is not None and await self._have_lost_several(partition, client_id):
-            sha256 = None
-        fold, next_root = ClientFold(client_id), _NextRoot(self._keys, partition, client_id)
-        position, reply = Position.start(partition), 0
-        while reply != 1:
+        next_root = _NextRoot(self._keys, partition, client_id)
+        async for fold, end in self._folds(partition, client_id):
+            with translated():
+                for args in next_root.changes(fold):
+                    await self._refolded(keys=[next_root.key], args=args)
+                reply = await self._replace(partition, client_id, fold, next_root.key, end)
+            if reply == 1:
+                return
+            if reply == -1:
+                fold.changed |= fold.claimed.keys()
+
+    async def restore_bucket(self, partition: int, client_id: str, sha256: str) -> None:
+        """Fold the bucket of the content hash again; all as ``restore`` does if others are lost."""
+        if await self._have_lost_several(partition, client_id):
+            await self.restore(partition, client_id)
+            return
+        async for fold, end in self._folds(partition, client_id):
+            with translated():
+                reply = await self._replace_bucket(partition, client_id, fold, sha256, end)
+            if reply == 1:
+                return
+            if reply == -1:
+                break
+        await self.restore(partition, client_id)
+
+    async def restore_usage(self, partition: int, client_id: str) -> None:
+        """Fold the client's usage alone again, as ``restore`` does."""
+        keys = [self._keys.log(partition), self._keys.usage(partition, client_id)]
+        async for fold, end in self._folds(partition, client_id):
+            usage = fold.usage
+            with translated():
+                args = end, usage.photos, usage.bytes, usage.jobs
+                if await self._refolded_usage(keys=keys, args=args):
+                    return
+
+    async def _folds(self, partition: int, client_id: str) -> AsyncIterator[tuple[ClientFold, str]]:
+        """Fold the log up to its end, which each step yields, and go on from there."""
+        fold, position = ClientFold(client_id), Position.start(partition)
+        while True:
             last = await self._stream.last_entry(partition)
             async for recorded in self._stream.scan(partition, after=position):
                 position = recorded.position
                 fold.apply(recorded)
-            end = max(last, position).entry_id
-            with translated():
-                if sha256 is None:
-                    for args in next_root.changes(fold):
-                        await self._refolded(keys=[next_root.key], args=args)
-                    reply = await self._replace(partition, client_id, fold, next_root.key, end)
-                    if reply == -1:
-                        fold.changed |= fold.claimed.keys()
-                else:
-                    reply = await self._restore_bucket(partition, client_id, fold, sha256, end)
-                    if reply == -1:
-                        sha256 = None
+            yield fold, max(last, position).entry_id
 
     async def _replace(
         self, partition: int, client_id: str, fold: ClientFold, next_root: str, end: str
@@ -253,7 +275,7 @@ class ContentHashes:
                 lost += sum(mark != split for mark in marks if not isinstance(mark, Exception))
         return lost > 1
 
-    async def _restore_bucket(
+    async def _replace_bucket(
         self, partition: int, client_id: str, fold: ClientFold, sha256: str, end: str
     ) -> int:
         keys, bucket = self._keys, place_of(sha256).bucket

@@ -301,7 +301,8 @@ class Log(Photos):
             logger.warning("the content hashes of a client are damaged; folding them again")
             await self._forget_key(given)
             async with self._content_hashes.restoring:
-                await self._content_hashes.restore(given.partition, given.client_id, sha256)
+                hashes = self._content_hashes
+                await hashes.restore_bucket(given.partition, given.client_id, sha256)
             return None
         match command, photo:
             case UploadPhoto(key=key), Photo(keys={"original": stored}) if key == stored:

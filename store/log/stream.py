@@ -41,8 +41,6 @@ FIELDS = frozenset((b"t", b"p", b"v", b"b"))
 _ORDER = [b"t", b"p", b"v", b"b"]
 """The fields in the order in which an append writes them."""
 
-_PARTS = 2 * len(_ORDER)
-
 _NOTHING: Page = []
 
 
@@ -331,7 +329,7 @@ def is_foreign(fields: dict[bytes, bytes]) -> bool:
 
 def body_of(parts: Sequence[bytes]) -> bytes | None:
     """Return the body of the event in an entry; None if the entry is foreign."""
-    if len(parts) == _PARTS and parts[::2] == _ORDER:
+    if parts[::2] == _ORDER:
         return parts[-1]
     fields = _fields(parts)
     return None if is_foreign(fields) else fields[b"b"]
@@ -357,16 +355,16 @@ def _fields(parts: Sequence[bytes]) -> dict[bytes, bytes]:
 def _sift(partition: int, page: Page) -> tuple[list[Recorded], list[bytes]]:
     """Split the entries into events and the ids of foreign entries; raises Corrupt."""
     foreign: list[bytes] = []
-    positions: list[Position] = []
+    ids: list[bytes] = []
     bodies: list[bytes] = []
     for entry_id, parts in page:
-        body = body_of(parts)
+        body = parts[-1] if parts[::2] == _ORDER else body_of(parts)
         if body is None:
             foreign.append(entry_id)
         else:
-            positions.append(Position.of_entry(partition, entry_id))
+            ids.append(entry_id)
             bodies.append(body)
-    return recorded_of(positions, bodies), foreign
+    return recorded_of(Position.of_entries(partition, ids), bodies), foreign
 
 
 def events_in(partition: int, page: Page) -> list[Recorded]:

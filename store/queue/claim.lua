@@ -5,7 +5,7 @@
 --       (sorted set: client, its turn), then likewise their tasks (sorted set of score 0, see member);
 --       then for each class its accounts (sorted set: client, what it has been served in ms; "": now)
 -- ARGV  1 consumer   2 maximum number of tasks   3 number of stages
---       4 for each task the order of the classes, such as "123"
+--       4 for each task the order of the classes, such as "123"; "0" is none
 --       5 "1": clients pay   6 for each stage "0": not wanted, "1": wanted, "2": of all clients
 --       7 for each stage "1": it continues a begun photo, else "0"   8 grace in ms for those
 --       9 maximum number of tasks of each client, except in stages of all clients; 0: no maximum
@@ -337,10 +337,10 @@ local looked_at, served_out = {}, {}
 local function claim_one(order)
   for i = 1, classes do
     local class = tonumber(string.sub(order, i, i))
-    if not looked_at[class] then
+    if class > 0 and not looked_at[class] then
       looked_at[class], served_out[class] = true, not waits(class)
     end
-    while not served_out[class] and gone < GONE do
+    while class > 0 and not served_out[class] and gone < GONE do
       local stage, client = next_of(class)
       if not stage then
         -- Nothing is added during a claim.
@@ -363,7 +363,7 @@ end
 for stage = 1, stages do
   admit(stage)
 end
-local everything = passes == 0 and not string.find(wanted, "0", 1, true)
+local everything = passes == 0 and not string.find(wanted .. ARGV[4], "0", 1, true)
 local claimed = {}
 for i = 1, count do
   local task, is_last = claim_one(string.sub(ARGV[4], classes * (i - 1) + 1, classes * i))

@@ -116,9 +116,11 @@ class Lanes:
         request = request or ClaimRequest(stages=self.stages)
         if not any(stage in request.stages for stage in self.stages):
             return []
-        orders = [_order(self._claims + n) for n in range(1, count + 1)]
+        orders: list[tuple[str, ...]] = [_order(self._claims + n) for n in range(1, count + 1)]
+        if request.above is not None:
+            orders = [LANES[: LANES.index(request.above)]] * count
         turns = await self._turns.claim(partition, orders, request)
-        self._claims += max(1, len(turns))
+        self._claims += max(1, len(turns)) if request.above is None else len(turns)
         found = [(each.lane_key, each.stage, each.entry_id, each.body, 1) for each in turns]
         clients = {(each.lane_key, each.entry_id): each.clients for each in turns}
         return [

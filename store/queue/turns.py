@@ -59,7 +59,8 @@ class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     ``most_of`` bounds the tasks of a stage, ``most_of_client`` those of a client, and
     ``most_of_each`` those of any other client; the stages ``of_all`` know no bound of clients. A
-    task that is expected to take longer than ``dear_ms`` is the last one.
+    task that is expected to take longer than ``dear_ms`` is the last one. With ``above``, the tasks
+    are only of classes before this one.
 
     ``settle`` is what clients still owe, or get back if negative, in ms by class and client. If
     ``pays`` is false, the tasks cost nothing, because they do not run.
@@ -71,6 +72,7 @@ class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True):
     most_of_client: Mapping[str, int] = {}
     most_of_each: int | None = None
     dear_ms: int | None = None
+    above: str | None = None
     settle: Mapping[tuple[str, str], int] = {}
     pays: bool = True
 
@@ -159,7 +161,9 @@ class Turns:
             self._consumer,
             len(orders),
             len(self._stages),
-            "".join(_CLASSES[lane] for order in orders for lane in order),
+            "".join(
+                "".join(_CLASSES[lane] for lane in order).ljust(len(LANES), "0") for order in orders
+            ),
             "1" if request.pays else "0",
             "".join(_wanted(stage, request) for stage in self._stages),
             "".join("0" if stage in (ROOT, ERASURE) else "1" for stage in self._stages),

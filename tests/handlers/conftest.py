@@ -16,8 +16,9 @@ from store.log.log import Log
 from tests.handlers.workers import Frozen, Scripted, Working
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 async def children() -> AsyncGenerator[DecoderPool]:
+    """A pool of two decoders of each test process, for tests that leave both alive."""
     async with DecoderPool(count=2) as pool:
         yield pool
 

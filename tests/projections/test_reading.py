@@ -1,7 +1,5 @@
 """A second process unpacks the archive for a rebuild, which gives the same tables."""
 
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,7 +87,7 @@ def killing(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
         nonlocal answers
         answers += 1
         if answers > after and unpacker.process is not None:
-            os.kill(unpacker.process.pid, signal.SIGKILL)
+            unpacker.process.kill()
             unpacker.process.wait()
         return await receive(unpacker, sealed)
 

@@ -14,11 +14,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from gateway.http.auth import Role, Tokens
-from gateway.http.limits import Limits
 from tests.gateway.conftest import SECRET
-
-AT_ONCE_S = Limits().drain_s / 2
-"""Less than the time until open streams are cut off."""
 
 PROGRAM = """
 import socket, sys
@@ -29,6 +25,7 @@ import anyio, uvicorn
 from gateway.app import create_app
 from gateway.http.auth import Tokens
 from gateway.dependencies import Dependencies
+from gateway.http.limits import Limits
 from gateway.http.server import configuration
 from gateway.webhooks.secrets import WebhookSecrets
 from projections.projector import Projector
@@ -51,6 +48,7 @@ async def main():
         reader=Reader(generations),
         tokens=Tokens(secret.encode()),
         webhook_secrets=WebhookSecrets(secret.encode()),
+        limits=Limits(drain_s=3_600),  # open streams are not cut off while a test runs
     )
     server = uvicorn.Server(configuration(create_app(deps), deps.limits))
     async with anyio.create_task_group() as tasks:
@@ -86,18 +84,14 @@ async def test_a_stopping_server_ends_its_rooms_immediately(
                 await websocket.send('{"type":"identify"}')
                 assert "identified" in str(await websocket.recv())
 
-                told = time.monotonic()
                 server.send_signal(signal.SIGTERM)
                 rest = [line async for line in lines]
                 with pytest.raises(ConnectionClosed):
                     await websocket.recv()
-                took_s = time.monotonic() - told
+            await anyio.to_thread.run_sync(server.wait, abandon_on_cancel=True)
 
         assert rest[0].startswith("retry:")
         assert websocket.close_code == 1012
-        assert took_s < AT_ONCE_S
-        await anyio.to_thread.run_sync(server.wait)
-        assert time.monotonic() - told < AT_ONCE_S
     finally:
         server.kill()
         server.wait()

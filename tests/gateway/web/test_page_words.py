@@ -1,7 +1,7 @@
 """The words of the page, and what it offers to whom."""
 
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import httpx
 import pytest
@@ -209,15 +209,16 @@ SAME_FORMS = r"""async language => {
 
 async def test_the_history_names_a_past_day_once(visitor: Visitor) -> None:
     page = visitor.page
-    await visitor.upload("yesterday.jpg", jpeg())
+    photo = await visitor.upload("yesterday.jpg", jpeg())
     await expect(visitor.card("yesterday.jpg")).to_have_attribute("data-status", "completed")
     days = page.locator(".story .date")
+    today = datetime.fromisoformat((await visitor.get(photo))["uploadedAt"])
+    await page.clock.set_fixed_time(today)
 
     await visitor.card("yesterday.jpg").get_by_role("link").click()
     await expect(page.locator('.story [data-type="photo.processing.completed"]')).to_be_visible()
     await expect(days).to_have_count(0)
-    tomorrow = datetime.now(UTC) + timedelta(days=1)
-    await page.clock.set_fixed_time(tomorrow)
+    await page.clock.set_fixed_time(today + timedelta(days=1))
     await page.reload()
 
     await expect(page.locator('.story [data-type="photo.processing.completed"]')).to_be_visible()

@@ -192,7 +192,7 @@ async def test_one_receiver_that_hangs_delays_no_other(
             assert deliverer.report.failing == 1
 
     assert failing["lastStatus"] is None
-    assert failing["failingReason"] == "timeout: no answer within 1 s"
+    assert failing["failingReason"].startswith("unreachable: ")
     assert failing["waitingSince"] is not None
     assert (await webhooks.deliveries(slow["id"]))[0]["outcome"] == "unreachable"
 

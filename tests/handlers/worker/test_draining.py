@@ -129,8 +129,8 @@ async def test_a_task_that_a_claim_brings_after_the_pause_is_put_back(
     pool, claim = Scripted(), Partitions.claim
     brought: list[str] = []
 
-    async def late(partitions: Partitions, most_of: dict[str, int], free: int) -> Any:
-        found = await claim(partitions, most_of, free)
+    async def late(partitions: Partitions, *bounds: Any) -> Any:
+        found = await claim(partitions, *bounds)
         if found and not brought:
             brought.extend(claimed.task.stage for _, claimed in found)
             await pause(log, None)

@@ -7,7 +7,14 @@ import anyio
 import pytest
 
 from handlers.stage import Output
-from handlers.worker.held_tasks import SLOW_CLIENTS, SLOW_MS, HeldTask, HeldTasks
+from handlers.worker.held_tasks import (
+    KEPT_MS,
+    PACE_TASKS,
+    SLOW_CLIENTS,
+    SLOW_MS,
+    HeldTask,
+    HeldTasks,
+)
 from handlers.worker.settings import WorkerSettings
 from store.blobs.folder import FolderBlobs
 from store.log.log import Claim, Log
@@ -192,6 +199,30 @@ async def test_a_kept_task_behind_slow_ones_of_its_client_is_held_up() -> None:
     held.keep(0, delivered("c", "other"))
 
     assert [each.task.client_id for each in held.held_up()] == ["a"]
+
+
+async def test_few_kept_tasks_wait_for_a_slot() -> None:
+    held = HeldTasks(None)
+    for number in range(KEPT_MS // 250):
+        assert held.may_keep(task("a", cost_ms=250))
+        held.keep(0, delivered("a", str(number), cost_ms=250))
+
+    assert not held.may_keep(task("a", cost_ms=1))
+    held.start(held.ready()[0])
+    assert held.may_keep(task("a", cost_ms=1))
+
+
+async def test_more_kept_tasks_wait_on_a_machine_that_needs_less_time_than_expected() -> None:
+    held = HeldTasks(None)
+    held.keep(0, delivered("a", "kept", cost_ms=KEPT_MS))
+    assert not held.may_keep(task("a"))
+
+    for number in range(PACE_TASKS):
+        done = run(held, "a", str(number), cost_ms=100)
+        held.settle(done, 0.05)
+        held.release(done)
+
+    assert held.may_keep(task("a"))
 
 
 async def test_no_slow_task_is_kept() -> None:

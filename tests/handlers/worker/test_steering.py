@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from domain.photo.commands import DeletePhoto
+from domain.photo.commands import DeletePhoto, UploadPhoto
 from domain.pipeline.control import ControlCommand, LimitStage, PauseStage, ResumeStage
 from domain.pipeline.control_events import Limit, Rate, StageResumed
 from domain.pipeline.stages import ERASURE, PIPELINES, TREE
@@ -18,6 +18,7 @@ from handlers.stage import Output
 from handlers.worker.dispatcher import Dispatcher
 from handlers.worker.settings import WorkerSettings
 from handlers.worker.stage_limits import StageLimits
+from handlers.worker.task_source import URGENT_LOOK_S
 from handlers.worker.worker import Worker
 from store.blobs.folder import FolderBlobs
 from store.errors import Full
@@ -277,6 +278,28 @@ async def test_an_urgent_photo_does_not_wait_for_earlier_bulk(
     assert len(ended) < 10
 
 
+async def test_an_urgent_photo_does_not_wait_for_kept_tasks_of_one_in_progress(
+    log: Log, blobs: FolderBlobs, working: Working
+) -> None:
+    begun = await uploaded(log, blobs, jpeg("begun"))
+    urgent: list[UploadPhoto] = []
+
+    class Interrupted(Scripted):
+        async def run(self, *, stage: str, affinity: str, **rest: object) -> Output:
+            if stage == "metadata" and not urgent:
+                urgent.append(await uploaded(log, blobs, jpeg("urgent"), priority=1))
+                await until_waiting(log, 1, lane="high")
+                await anyio.sleep(URGENT_LOOK_S)
+            return await super().run(stage=stage, affinity=affinity, **rest)
+
+    pool = Interrupted()
+    async with working(pool=pool, settings=WorkerSettings(concurrency=1)):
+        await types_when_ended(log, begun.photo_id)
+
+    assert pool.ran[:2] == [("validation", begun.photo_id), ("metadata", begun.photo_id)]
+    assert pool.ran[2] == ("validation", urgent[0].photo_id)
+
+
 async def test_a_new_stage_needs_an_entry_in_the_tree_and_a_function(
     log: Log, blobs: FolderBlobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -315,7 +338,9 @@ async def test_lanes_that_are_deleted_while_a_worker_runs_are_filled_again(
     assert sorted(each["stage"] for each in done) == ["thumbnails", "validation"]
 
 
-async def until_waiting(log: Log, count: int, stage: str = "validation") -> None:
+async def until_waiting(
+    log: Log, count: int, stage: str = "validation", lane: str = "normal"
+) -> None:
     with anyio.fail_after(DEADLINE_S):
-        while await log.redis.xlen(log.keys.lane(0, stage, "normal")) < count:
+        while await log.redis.xlen(log.keys.lane(0, stage, lane)) < count:
             await anyio.sleep(0.02)

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.access.cookies import COOKIE
 from ops.runtime.signing_keys import read
+from tests.clocks import days_ago
 from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, jpeg, run, wait_until
 
 SECRET = "a secret of the tests, long enough"
@@ -89,8 +90,9 @@ def test_the_tokens_of_a_client_are_revoked_and_its_next_one_is_valid(
 
 
 def test_a_revocation_that_a_wider_one_includes_is_still_listed(system: System) -> None:
+    yesterday = days_ago(1)
     for wish in (
-        ("--client", "dora", "--before", "2026-11-01T00:00:00Z"),
+        ("--client", "dora", "--before", yesterday),
         ("--before", "now", "--yes"),
     ):
         done = system.photolog("tokens", "revoke", *wish)
@@ -103,7 +105,7 @@ def test_a_revocation_that_a_wider_one_includes_is_still_listed(system: System) 
     ]
     assert everyone.startswith("everyone ")
     assert "wider" not in everyone
-    assert dora.startswith("client dora  2026-11-01 00:00:00  ")
+    assert dora.startswith(f"client dora  {yesterday[:10]} 00:00:00  ")
     assert dora.rstrip().endswith(" (a wider revocation includes this one)")
 
 
@@ -140,7 +142,7 @@ def test_revoking_the_tokens_of_everyone_asks_first(shared_system: System) -> No
 
 
 def test_a_revocation_that_changes_nothing_names_the_one_in_force(system: System) -> None:
-    early, late = "2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z"
+    early, late = days_ago(2), days_ago(1)
     given = token(system)
 
     def revoke(*wish: str) -> str:

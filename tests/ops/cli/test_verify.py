@@ -42,6 +42,30 @@ def whole(valkey_url: str) -> Generator[OnLog]:
     anyio.run(clear, valkey_url)
 
 
+@pytest.fixture(autouse=True)
+def blobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The blobs of this machine."""
+    monkeypatch.setenv("PHOTOLOG_DATA", str(tmp_path))
+    folder = tmp_path / "blobs"
+    (folder / "drafts").mkdir(parents=True)
+    return folder
+
+
+def test_the_command_says_that_it_found_no_archive_to_compare_with(
+    whole: OnLog, valkey_url: str, blobs: Path
+) -> None:
+    with_archive = run("verify", PHOTOLOG_REDIS_URL=valkey_url)
+    (blobs / "drafts").rmdir()
+
+    told = run("verify", PHOTOLOG_REDIS_URL=valkey_url)
+
+    assert (with_archive.exit_code, told.exit_code) == (0, 0)
+    first, *rest = told.stdout.splitlines()
+    assert first.startswith("not compared with the archive, which cannot be read: ")
+    assert first.endswith(f"the disk of the blobs has nothing in {blobs}")
+    assert rest == with_archive.stdout.splitlines()
+
+
 async def _log_id(log: Log) -> str:
     return log.log_id
 

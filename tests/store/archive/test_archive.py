@@ -20,6 +20,7 @@ from store.errors import Corrupt
 from store.log import codec
 from store.log.control import ControlLog
 from store.log.entries import entries
+from store.log.hash_splitting import MOST
 from store.log.log import Log
 from store.log.outcome import Duplicate, Repeated
 from store.log.position import Position
@@ -170,6 +171,21 @@ async def test_duplicates_and_repeated_commands_are_known_across_the_cut(
     assert outcome.photo.photo_id == first.photo_id
     assert isinstance(again, Repeated)
     assert again.photo_id == first.photo_id
+
+
+async def test_content_hashes_of_a_large_client_are_split(log: Log, blobs: Blobs) -> None:
+    root = log.keys.sha256(log.partition_of("alice"), "alice")
+    photo = upload("the same bytes")
+    await log.execute(photo, client_id="alice", context=CONTEXT)
+    for _ in range(MOST):
+        await log.redis.hset(root, upload().sha256, "a photo")
+
+    await archive_all(log, blobs)
+
+    assert await log.redis.hlen(root) == 2
+    outcome = await log.execute(upload("the same bytes"), client_id="alice", context=CONTEXT)
+    assert isinstance(outcome, Duplicate)
+    assert outcome.photo.photo_id == photo.photo_id
 
 
 async def test_the_controls_are_folded_from_archive_and_stream(log: Log, blobs: Blobs) -> None:

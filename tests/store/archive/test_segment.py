@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from store.archive.segment import (
@@ -78,6 +78,7 @@ def test_the_head_says_what_the_segment_continues() -> None:
 
 
 @given(at=st.integers(0, len(sealed()) - 1), bit=st.integers(0, 7))
+@example(at=len(sealed()) - TRAILER_BYTES + 4, bit=4)  # the length of the trailer
 def test_any_changed_bit_is_noticed(at: int, bit: int) -> None:
     data = bytearray(sealed())
     data[at] ^= 1 << bit

@@ -6,8 +6,9 @@ from typing import Any
 import anyio
 import pytest
 
-from domain.clients.quotas import Quota
+from domain.clients.quotas import NO_QUOTA, Quota
 from domain.photo.commands import DeletePhoto, UploadPhoto
+from domain.rejections import QuotaPhotos
 from store.log import content_hashes, hash_splitting
 from store.log.content_hashes import ContentHashes, place_of
 from store.log.hash_splitting import HashSplitter
@@ -26,8 +27,8 @@ async def log(redis: Client, prefix: str) -> Log:
     return await Log.open(redis, prefix=prefix)
 
 
-async def send(log: Log, command: UploadPhoto | DeletePhoto) -> Outcome:
-    return await log.execute(command, client_id="alice", context=CONTEXT)
+async def send(log: Log, command: UploadPhoto | DeletePhoto, quota: Quota = NO_QUOTA) -> Outcome:
+    return await log.execute(command, client_id="alice", context=CONTEXT, quota=quota)
 
 
 async def add(log: Log, *contents: str) -> list[UploadPhoto]:
@@ -390,16 +391,29 @@ class TestBesideTheEarlierVersion:
         assert hashes.folds == 0
 
 
-async def test_a_quota_of_a_client_with_buckets_holds(log: Log) -> None:
-    [photo] = await add(log, "a")
+async def test_a_lost_usage_is_folded_again_without_the_hashes(log: Log) -> None:
+    await add(log, "a", "b")
     await split(log)
-    redis: Any = log.redis
-    await redis.delete(log.keys.usage(0, "alice"))
+    before = await root(log)
+    await log.redis.delete(log.keys.usage(0, "alice"))
 
-    outcome = await log.execute(
-        upload("a"), client_id="alice", context=CONTEXT, quota=Quota(photos=1)
-    )
+    assert (await log.usage("alice")).usage.photos == 2
+    await log.redis.delete(log.keys.usage(0, "alice"))
+    with pytest.raises(QuotaPhotos):
+        await send(log, upload(), Quota(photos=2))
 
-    assert isinstance(outcome, Duplicate)
-    assert outcome.photo.photo_id == photo.photo_id
-    assert (await log.usage("alice")).usage.photos == 1
+    assert await root(log) == before
+
+
+async def test_a_bucket_and_the_usage_may_be_lost_at_once(log: Log) -> None:
+    photos = await add(log, "a", "b")
+    await split(log)
+    before, new = await root(log), upload(beside("a"))
+    await log.redis.delete(log.keys.usage(0, "alice"), bucket(log, photos[0]))
+
+    with pytest.raises(QuotaPhotos):
+        await send(log, new, Quota(photos=2))
+    assert isinstance(await send(log, new, Quota(photos=3)), Appended)
+
+    assert await root(log) == before
+    await check_each_hash_once(log, *photos, new)

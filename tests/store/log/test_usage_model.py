@@ -1,4 +1,4 @@
-"""The totals of clients match the events after any operations."""
+"""The totals of clients match the events after any operations, and no photo is recorded twice."""
 
 import asyncio
 import uuid
@@ -16,11 +16,14 @@ from hypothesis.stateful import (
 
 from domain.clients.quotas import NO_QUOTA, Quota
 from domain.photo import commands as c
+from domain.photo.events import PhotoDeleted, PhotoUploaded
 from domain.photo.results import Rendition
 from domain.pipeline.failures import Category
 from domain.rejections import (
     Rejected,
 )
+from store.log.content_hashes import place_of
+from store.log.hash_splitting import HashSplitter
 from store.log.log import Log
 from store.log.outcome import Appended
 from store.redis.connection import connect
@@ -171,15 +174,21 @@ class Story(RuleBasedStateMachine):
     def erase(self, photo: c.UploadPhoto) -> None:
         self.execute(c.RecordErased(photo_id=photo.photo_id), photo.client_id)
 
-    @rule(client_id=st.sampled_from(("alice", "bob")), what=st.sampled_from((0, 1, 2)))
+    @rule(client_id=st.sampled_from(("alice", "bob")), what=st.sampled_from((0, 1, 2, 3)))
     def lose(self, client_id: str, what: int) -> None:
         keys, partition = self.log.keys, self.log.partition_of(client_id)
         names = (
             keys.usage(partition, client_id),
             keys.sha256(partition, client_id),
             keys.clients(partition),
+            keys.hashes(partition, client_id, place_of(upload("a").sha256).bucket),
         )
         self.runner.run(self._delete(names[what]))
+
+    @rule()
+    def split(self) -> None:
+        for partition in range(2):
+            self.runner.run(HashSplitter(self.log, most=0).split(partition))
 
     @rule(photo=photos)
     def lose_state(self, photo: c.UploadPhoto) -> None:
@@ -196,6 +205,17 @@ class Story(RuleBasedStateMachine):
     async def compare(self) -> None:
         recorded = [each for n in range(2) async for each in self.log.scan(n)]
         expected = totals(recorded)
+        held: dict[str, tuple[str, str]] = {}
+        for each in recorded:
+            match each.event.data:
+                case PhotoUploaded(photo_id=photo_id, sha256=sha256):
+                    photo = each.event.metadata.client_id, sha256
+                    assert photo not in held.values()
+                    held[photo_id] = photo
+                case PhotoDeleted(photo_id=photo_id):
+                    del held[photo_id]
+                case _:
+                    pass
         for client_id in ("alice", "bob"):
             key = self.log.keys.usage(self.log.partition_of(client_id), client_id)
             total = expected.get(client_id, Total(0, 0, 0))

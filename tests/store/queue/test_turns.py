@@ -306,3 +306,22 @@ async def test_waiting_clients_are_counted(log: Log, lanes: Lanes) -> None:
     await put(log, *bulk("a", 4), *bulk("b", 4), task("c"))
 
     assert [each.clients for each in await claimed(lanes, 2)] == [3, 3]
+
+
+async def test_a_claim_can_be_for_more_urgent_tasks_alone(log: Log, lanes: Lanes) -> None:
+    await put(log, task("a", priority=5), task("a", priority=9))
+
+    assert await claimed(lanes, above="normal") == []
+    assert await claimed(lanes, above="high") == []
+    await put(log, task("b", priority=1))
+    assert await clients(lanes, 2, above="normal") == ["b"]
+    assert [each.task.priority for each in await claimed(lanes, 2, above=None)] == [5, 9]
+
+
+async def test_a_client_pays_although_no_more_urgent_task_waits(log: Log, lanes: Lanes) -> None:
+    await put(log, *bulk("a", 3), *bulk("b", 3))
+    [first] = await clients(lanes)
+
+    await claimed(lanes, above="normal", settle={("normal", first): -1_000})
+
+    assert await clients(lanes) == [first]

@@ -32,7 +32,7 @@ class EarlierHashes(ContentHashes):
     ) -> tuple[list[str], list[str | bytes | int]]:
         return [self._keys.sha256(partition, client_id)], [sha256]
 
-    async def restore(self, partition: int, client_id: str, sha256: str | None = None) -> None:  # noqa: ARG002
+    async def restore(self, partition: int, client_id: str) -> None:
         self.folds += 1
         fold, keys = ClientFold(client_id), self._keys
         position, restored = Position.start(partition), False
