@@ -209,7 +209,6 @@ def test_a_system_without_photos_has_no_originals_yet(
 ) -> None:
     anyio.run(clear, valkey_url)
     whole(_log_id)  # creates the log
-    (tmp_path / "blobs").mkdir()
     of_system = ("--data", str(tmp_path))
 
     told = run("verify", "--originals", *of_system, PHOTOLOG_REDIS_URL=valkey_url)
