@@ -39,9 +39,12 @@ async def create(redis: Client, keys: Keys, partitions: int) -> tuple[str, int]:
     with translated():
         new_id = uuid.uuid4().hex
         found = await redis.lua("log/create")(keys=[keys.meta], args=[new_id, partitions])
-        if found and found[0] == new_id.encode() and (known := await redis.get(keys.identity(0))):
-            await redis.pexpire(keys.meta, 0)
-            raise _without_meta(keys, known)
+        if found and found[0] == new_id.encode():
+            known = await redis.get(keys.identity(0))
+            # Another process may have joined the new log already, and written its id.
+            if known and known != new_id.encode():
+                await redis.pexpire(keys.meta, 0)
+                raise _without_meta(keys, known)
     return _checked(keys, found)
 
 

@@ -27,6 +27,28 @@ async def test_a_log_is_found_once_it_is_created(redis: Client, prefix: str) -> 
     assert (found.log_id, found.partitions) == (created.log_id, 3)
 
 
+async def test_a_log_may_be_joined_while_it_is_created(
+    redis: Client, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes start on an empty server: one creates the log, the other joins it meanwhile."""
+    get, joined = redis.get, list[Log]()
+
+    async def joined_first(key: str) -> object:
+        if not joined:
+            monkeypatch.setattr(redis, "get", get)
+            joined.append(await Log.open(redis, prefix=prefix, partitions=2))
+        return await get(key)
+
+    monkeypatch.setattr(redis, "get", joined_first)
+
+    created = await Log.open(redis, prefix=prefix, partitions=2)
+
+    assert [each.log_id for each in joined] == [created.log_id]
+    found = await Log.find(redis, prefix=prefix)
+    assert found is not None
+    assert found.log_id == created.log_id
+
+
 @pytest.mark.parametrize("count", ["0", "many", "1000000"])
 async def test_a_log_whose_name_is_taken_is_left_alone(
     redis: Client, prefix: str, log: Log, count: str
