@@ -35,7 +35,8 @@ from domain.webhooks.webhooks import (
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-TYPES = frozenset({"photo.uploaded", "photo.deleted"})
+TYPES = frozenset({"photo.uploaded", "photo.deleted", "pipeline.paused"})
+SYSTEM_TYPES = frozenset({"pipeline.paused"})
 URL = "https://example.com/hook"
 
 
@@ -51,6 +52,7 @@ def create(name: str = "w", **more: Any) -> CreateWebhook:
         "url": URL,
         "types": (),
         "known_types": TYPES,
+        "system_types": SYSTEM_TYPES,
         "description": "",
         "client_id": "alice",
         "after": ("0:5-0",),
@@ -77,6 +79,7 @@ def change(**more: Any) -> ChangeWebhook:
         "url": URL,
         "types": (),
         "known_types": TYPES,
+        "system_types": SYSTEM_TYPES,
         "description": "",
         "private": (),
         "by": by("tok"),
@@ -205,6 +208,31 @@ def test_unknown_types_and_unprintable_descriptions_are_rejected() -> None:
         decide(create(description="a\x1b[2J"), {})
     with pytest.raises(InvalidWebhook):
         decide(change(description="a" * 101), given(create()))
+
+
+def test_only_a_webhook_for_everyone_may_ask_for_events_of_the_system() -> None:
+    of_system = ("photo.deleted", "pipeline.paused")
+    everyone = given(create(client_id=None, types=of_system))
+
+    assert everyone["w"].types == of_system
+    assert decide(change(types=("pipeline.paused",)), everyone)
+    for command, webhooks in (
+        (create(types=of_system), {}),
+        (change(types=of_system), given(create())),
+    ):
+        with pytest.raises(InvalidWebhook, match=r"pipeline\.paused"):
+            decide(command, webhooks)
+
+
+def test_the_advice_lists_the_types_that_the_webhook_can_have() -> None:
+    def advice(client_id: str | None) -> str:
+        with pytest.raises(InvalidWebhook) as rejected:
+            decide(create(types=("photo.eaten",), client_id=client_id), {})
+        return rejected.value.advice
+
+    assert "pipeline.paused" in advice(None)
+    assert "pipeline.paused" not in advice("alice")
+    assert "photo.deleted" in advice("alice")
 
 
 def test_repeated_commands_record_nothing() -> None:
