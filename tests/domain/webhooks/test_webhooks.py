@@ -293,6 +293,16 @@ def test_a_revocation_disables_what_the_access_has_created() -> None:
     assert after(everyone, webhooks, late) == ["own", "key", "system"]
 
 
+def test_a_revocation_leaves_no_other_reason_why_a_webhook_is_disabled() -> None:
+    gone = DisableWebhook(webhook_id="w", cause="gone", reason="The receiver answered 410.")
+    webhooks = given(create(), gone)
+    revoked = control.evolve(Controls(webhooks=webhooks), AccessRevoked(token_id="tok"), NOON)
+
+    webhook = revoked.webhooks["w"]
+    assert (webhook.disabled, webhook.reason) == ("access-revoked", "")
+    assert webhook.disabled_at == webhooks["w"].disabled_at
+
+
 def rotate(author: Author, secret: str = "s2") -> RotateWebhookSecret:
     until = NOON + 3 * HOUR
     return RotateWebhookSecret(
