@@ -15,3 +15,7 @@ class Category(StrEnum):
     LOGIC = "logic"  # a bug in Photolog
     SECURITY = "security"  # hostile input
     CONFIGURATION = "configuration"  # the operator has to change something
+
+
+LASTING = (Category.DATA, Category.SECURITY)
+"""Categories that lie in the bytes of the photo: another attempt finds the same bytes."""

@@ -55,7 +55,8 @@ def _disabled(
     """Disable the webhooks that are covered, or have a contributor that is.
 
     One that is disabled already says from then on that access was revoked, so that nobody enables
-    it unaware. The contributor is forgotten: whoever enables the webhook answers for it.
+    it unaware; the reason for which it was disabled before does not fit any more. The contributor
+    is forgotten: whoever enables the webhook answers for it.
     """
     found = dict(webhooks)
     for name, each in webhooks.items():
@@ -66,6 +67,7 @@ def _disabled(
             each,
             disabled="access-revoked",
             disabled_at=each.disabled_at or at,
+            reason="",
             contributors=kept,
         )
     return found

@@ -43,14 +43,15 @@ class Author(msgspec.Struct, frozen=True, kw_only=True):
 class CreateWebhook(WebhookCommand, frozen=True, kw_only=True):
     """Create a webhook. The caller has made its id and secret.
 
-    ``known_types`` are those that may be asked for; ``most`` is how many the client may have, and
-    ``in_all`` how many there may be. ``private`` are networks that may be reached besides public
-    addresses, also by plain HTTP.
+    ``known_types`` are those that may be asked for, except that a client's webhook never gets
+    ``system_types``; ``most`` is how many the client may have, and ``in_all`` how many there may
+    be. ``private`` are networks that may be reached besides public addresses, also by plain HTTP.
     """
 
     url: str
     types: tuple[str, ...]
     known_types: frozenset[str]
+    system_types: frozenset[str]
     description: str
     client_id: str | None
     after: tuple[str, ...]
@@ -68,6 +69,7 @@ class ChangeWebhook(WebhookCommand, frozen=True, kw_only=True):
     url: str
     types: tuple[str, ...]
     known_types: frozenset[str]
+    system_types: frozenset[str]
     description: str
     private: tuple[Network, ...]
     by: Author
@@ -309,7 +311,7 @@ def _create(command: CreateWebhook, webhooks: Webhooks) -> tuple[e.WebhookCreate
     present = webhooks.get(command.webhook_id)
     if present is not None and present.secrets[0].digest == command.digest:
         return ()
-    types = _checked(command)
+    types = _checked(command, command.client_id)
     own = sum(each.client_id == command.client_id for each in webhooks.values())
     if own >= command.most:
         whose = "The system" if command.client_id is None else f"Client {command.client_id}"
@@ -339,7 +341,7 @@ def _create(command: CreateWebhook, webhooks: Webhooks) -> tuple[e.WebhookCreate
 
 
 def _change(command: ChangeWebhook, webhook: Webhook) -> tuple[e.WebhookChanged, ...]:
-    types = _checked(command)
+    types = _checked(command, webhook.client_id)
     wanted = command.url, types, command.description
     if wanted == (webhook.url, webhook.types, webhook.description):
         return ()
@@ -356,21 +358,23 @@ def _change(command: ChangeWebhook, webhook: Webhook) -> tuple[e.WebhookChanged,
     )
 
 
-def _checked(command: CreateWebhook | ChangeWebhook) -> tuple[str, ...]:
+def _checked(command: CreateWebhook | ChangeWebhook, client_id: str | None) -> tuple[str, ...]:
     """Return the types in order, each once; raises InvalidWebhook."""
     check_url(command.url, command.private)
-    text = command.description
+    text, types = command.description, set(command.types)
     if len(text) > DESCRIPTION_MAX or not (text.isprintable() or not text):
         raise InvalidWebhook(
             f"The description of a webhook may have up to {DESCRIPTION_MAX} printable characters.",
             advice="Shorten it.",
         )
-    if wrong := sorted(set(command.types) - command.known_types):
-        raise InvalidWebhook(
-            f"There are no events of the type {wrong[0][:60]!r}.",
-            advice=f"Use {', '.join(sorted(command.known_types))}, or no types for all of them.",
-        )
-    return tuple(sorted(set(command.types)))
+    usable = command.known_types - (frozenset() if client_id is None else command.system_types)
+    advice = f"Use {', '.join(sorted(usable))}, or no types for all of them."
+    if wrong := sorted(types - command.known_types):
+        raise InvalidWebhook(f"There are no events of the type {wrong[0][:60]!r}.", advice=advice)
+    if wrong := sorted(types - usable):
+        detail = f"A client's webhook gets no events of the system, such as {wrong[0]!r}."
+        raise InvalidWebhook(detail, advice=advice)
+    return tuple(sorted(types))
 
 
 def _created(event: e.WebhookCreated, at: datetime) -> Webhook:

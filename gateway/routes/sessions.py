@@ -26,6 +26,7 @@ from msgspec import Meta
 
 from domain.clients.quotas import NO_QUOTA
 from domain.photo.commands import PhotoCommand, RetryProcessing
+from domain.pipeline.failures import LASTING
 from domain.sessions.events import Expected
 from domain.sessions.session import CloseSession, OpenSession
 from gateway.commands import accepting, position_header
@@ -86,10 +87,13 @@ class SessionChange(_Shape, frozen=True, kw_only=True):
 class SessionRetry(_Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Retry up to ``limit`` failed photos of a session.
 
-    ``cursor`` is ``nextCursor`` of the previous answer; ``client_id`` is for operators."""
+    ``cursor`` is ``nextCursor`` of the previous answer; ``client_id`` is for operators.
+    ``skip_lasting`` leaves out failures that lie in the bytes of the photo, whose category is
+    `data` or `security`: they would come back."""
 
     session_id: str
     client_id: str | None = None
+    skip_lasting: bool = False
     cursor: (
         Annotated[
             str,
@@ -247,7 +251,8 @@ async def retry_failed(
     failed = await reader.query(
         session_list.failures, line.client_id, session_id, data.cursor or "", limit
     )
-    jobs = {each.photo_id: each.job_id for each in failed}
+    left_out = LASTING if data.skip_lasting else ()
+    jobs = {each.photo_id: each.job_id for each in failed if each.category not in left_out}
 
     async def retry(target: Target) -> PhotoCommand:
         job_id = jobs[target.photo_id]

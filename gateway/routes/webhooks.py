@@ -14,6 +14,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from domain.photo.events import EVENT_TYPES
+from domain.system_events import SystemData
 from domain.webhooks.addresses import parse_networks
 from domain.webhooks.webhooks import (
     MOST_OF_CLIENTS,
@@ -69,6 +70,9 @@ from store.webhooks.progress import Progress, forget, read_deliveries, read_prog
 
 KNOWN_TYPES = frozenset(EVENT_TYPES)
 
+SYSTEM_TYPES = frozenset(kind for kind, cls in EVENT_TYPES.items() if issubclass(cls, SystemData))
+"""Types of events that concern no client."""
+
 _CHANGING = ("missing-token", "forbidden", "webhook-not-found", "log-unavailable")
 
 
@@ -101,6 +105,7 @@ async def create_webhook(
         url=data.url,
         types=tuple(data.types),
         known_types=KNOWN_TYPES,
+        system_types=SYSTEM_TYPES,
         description=data.description,
         client_id=client_id,
         after=after,
@@ -204,6 +209,7 @@ async def change_webhook(
         url=data.url,
         types=tuple(data.types),
         known_types=KNOWN_TYPES,
+        system_types=SYSTEM_TYPES,
         description=data.description,
         private=parse_networks(deps.limits.webhook_private_addresses),
         by=author_of(request),

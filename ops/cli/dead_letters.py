@@ -8,6 +8,7 @@ import anyio
 import click
 import msgspec
 
+from domain.pipeline.failures import LASTING
 from ops.cli import skips
 from ops.cli.confirm import confirm
 from ops.cli.options import WithDefault, config_option, data_option, reason_option
@@ -26,9 +27,6 @@ HEADINGS = (
     *("Photo", "Client", "Stage", "Category"),
     *("Attempts", "First attempt (UTC)", "Last attempt (UTC)", "Why"),
 )
-
-LASTING = ("data", "security")
-"""Categories that lie in the bytes of the photo: another attempt finds the same bytes."""
 
 LOOKED_AT = 1_000
 """The most dead letters of a category that are looked at before a retry."""

@@ -49,6 +49,7 @@ def webhook(**given: Any) -> CreateWebhook:
         "url": "https://example.com/",
         "types": (),
         "known_types": frozenset({"photo.deleted"}),
+        "system_types": frozenset[str](),
         "description": "",
         "client_id": "alice",
         "after": ("0:0-0",),

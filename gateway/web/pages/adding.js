@@ -80,6 +80,11 @@ export class Adding {
     this.#session?.receive(event);
   }
 
+  /** The page may have missed events. */
+  reload() {
+    this.#session?.reload();
+  }
+
   /** The server is back: retry the uploads that wait for it. */
   retryHeld() {
     this.#uploads?.retryHeld();

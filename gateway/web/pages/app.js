@@ -113,6 +113,7 @@ async function reloadAll() {
   await show(place);
   if (navigation.photoId === null) navigation.follow();
   else viewer?.reload();
+  adding.reload();
   void loadWhenIdle([loadScrubber, adding.load, loadViewer, loadActions, session.loadForm]);
 }
 

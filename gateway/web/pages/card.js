@@ -94,7 +94,7 @@ export class Card {
  * @returns {[string, Node | string]} the words for the label and the caption
  */
 function stateOf(photo) {
-  const { processingStatus, stages, damaged, takenAt, width, height } = photo;
+  const { processingStatus, stages, damaged, width, height } = photo;
   if (isRunning(photo)) {
     const words = processingStatus === "queued" ? t.card.waiting : t.card.processing;
     return [words, h("span", { class: "running" }, words, stages ? marks(stages) : null)];
@@ -103,7 +103,15 @@ function stateOf(photo) {
     const words = t.card.failed;
     return [`${words}: ${format.plain(photo.processingError)}`, h("span", { class: "bad" }, words)];
   }
-  const day = format.taken(takenAt, false);
-  const words = day === "" ? format.dimensions(width, height) : t.card.taken(day);
+  const words = takenWords(photo) || format.dimensions(width, height);
   return [damaged ? `${t.card.fileDamaged} ${words}` : words, words];
+}
+
+/** Dates that are not from the picture itself. @type {Record<string, (day: string) => string>} */
+const OTHER_SOURCES = t.card.takenBy;
+
+/** @param {Photo} photo */
+function takenWords({ takenAt, takenAtSource }) {
+  const day = format.taken(takenAt, false);
+  return day === "" ? "" : (OTHER_SOURCES[takenAtSource ?? ""] ?? t.card.taken)(day);
 }

@@ -33,6 +33,14 @@ export function plain(text) {
 }
 
 /**
+ * @param {{code: string, error: string}} failure of a stage
+ * @returns {string} in the page's language, if it knows the code, else as the server says it
+ */
+export function failure({ code, error }) {
+  return t.failures[code] ?? plain(error);
+}
+
+/**
  * @param {number} value
  * @param {number} digits after the decimal sign
  */

@@ -38,8 +38,8 @@ function found({ stage, result, renditions }) {
 }
 
 /** @param {FailedStage} failure */
-function failed({ stage, attempt, error, retryAt }) {
-  const what = t.history.stageFailed(stageName(stage), attempt, format.plain(error));
+function failed({ stage, attempt, code, error, retryAt }) {
+  const what = t.history.stageFailed(stageName(stage), attempt, format.failure({ code, error }));
   return retryAt === null ? what : `${what} ${t.history.nextAttempt(format.clock(retryAt))}`;
 }
 
@@ -59,7 +59,7 @@ const SENTENCES = {
   "photo.processing.prioritized": ({ priority }) => t.history.prioritized(priority),
   "photo.processing.hurried": () => t.history.hurried,
   "photo.processing.completed": () => t.history.completed,
-  "photo.processing.failed": ({ error }) => t.history.failed(format.plain(error)),
+  "photo.processing.failed": (failure) => t.history.failed(format.failure(failure)),
   "photo.processing.discarded": ({ reason }) => t.history.discarded(reason),
   "photo.renditions.superseded": () => t.history.superseded,
   "photo.renditions.removed": () => t.history.removed,

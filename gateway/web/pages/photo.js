@@ -74,7 +74,7 @@
  */
 
 /**
- * @typedef {{stage: string, attempt: number, error: string, retryAt: string | null}} FailedStage
+ * @typedef {{stage: string, attempt: number, code: string, error: string, retryAt: string | null}} FailedStage
  * @typedef {{[Stage in keyof StageResults]: {
  *   stage: Stage, result: StageResults[Stage], renditions: Rendition[], durationMs: number,
  * }}[keyof StageResults]} CompletedStage stages added by later versions have other names
@@ -94,7 +94,7 @@
  *   "photo.processing.stage.completed": {jobId: string} & CompletedStage,
  *   "photo.processing.stage.failed": {jobId: string} & FailedStage,
  *   "photo.processing.completed": {jobId: string},
- *   "photo.processing.failed": {jobId: string, category: string, error: string},
+ *   "photo.processing.failed": {jobId: string, category: string, code: string, error: string},
  *   "photo.processing.discarded": {jobId: string, reason: string},
  *   "photo.renditions.superseded": {jobId: string},
  *   "photo.renditions.removed": {},
@@ -289,4 +289,12 @@ function resultOf(photo, { stage, result, renditions }) {
 /** @param {Photo} photo */
 export function isRunning({ processingStatus }) {
   return processingStatus === "queued" || processingStatus === "processing";
+}
+
+/** Categories of failures where another attempt on the same file is useless. */
+const OF_THE_FILE = ["data", "security"];
+
+/** @param {string | null} category of a failure */
+export function isOfTheFile(category) {
+  return OF_THE_FILE.includes(category ?? "");
 }

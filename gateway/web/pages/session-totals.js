@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { h } from "./dom.js";
 import { t } from "./language.js";
 import { showNotice } from "./notices.js";
+import { isOfTheFile } from "./photo.js";
 
 /** @typedef {import("./upload-session.js").Totals} Totals */
 
@@ -13,12 +14,14 @@ export class SessionTotals {
     this.#session = session;
     this.element.append(
       this.#counts,
+      this.#lasting,
       h("div", { class: "group-actions" }, this.#retry, this.#close),
     );
   }
 
   #session;
   #counts = h("ul", { class: "totals" });
+  #lasting = h("p", { class: "reason", hidden: true }, t.uploads.lasting);
   #retry = this.#button(t.uploads.retryFailed, () => this.#session.retryFailed());
   #close = this.#button(t.uploads.closeSession, () => this.#session.close());
   element = h("section", { class: "upload-group", "aria-label": t.uploads.totals, hidden: true });
@@ -42,7 +45,7 @@ export class SessionTotals {
     const { totals } = this.#session;
     this.element.hidden = totals === null;
     if (totals === null) return this.#counts.replaceChildren();
-    const { received, duplicates, queued, processing, completed, failed } = totals;
+    const { received, duplicates, queued, processing, completed, failed, failures } = totals;
     /** @type {[keyof typeof t.uploads.counted, number][]} */
     const counted = [
       ["received", received],
@@ -53,7 +56,9 @@ export class SessionTotals {
     ];
     const shown = counted.filter(([name, count]) => count > 0 || name === "received");
     this.#counts.replaceChildren(...shown.map(([name, count]) => h("li", { "data-total": name }, t.uploads.counted[name](count))));
-    this.#retry.hidden = failed === 0;
+    this.#lasting.hidden = !failures.some(({ category }) => isOfTheFile(category));
+    const isOfUse = failures.some(({ category }) => category !== null && !isOfTheFile(category));
+    this.#retry.hidden = !isOfUse && failed <= failures.length;
     this.#close.hidden = open > 0;
   }
 

@@ -182,7 +182,7 @@ export class Session {
     const { role } = login;
     // Another client's library is shown for looking.
     this.#mayChange = role !== "auditor" && shownClient(login) === login.clientId;
-    byId("who").textContent = nameOf(login);
+    for (const id of ["who", "who-here"]) Object.assign(byId(id), { textContent: nameOf(login), title: nameOf(login) });
     sayWhose(login);
     for (const id of ["add", "invitation"]) byId(id).hidden = !this.mayChange;
     this.#show();

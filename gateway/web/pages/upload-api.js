@@ -29,7 +29,7 @@ export function closeSession(sessionId) {
 }
 
 /**
- * Process again all failed photos of a session.
+ * Process again the failed photos of a session, except those whose file itself is the problem.
  * @param {string} sessionId
  * @returns {Promise<null>}
  */
@@ -38,7 +38,7 @@ export async function retrySession(sessionId) {
   let cursor = null;
   do {
     /** @type {{nextCursor: string | null}} */
-    const answer = await request("POST", "/api/photos/retry", {}, cursor === null ? { sessionId } : { sessionId, cursor });
+    const answer = await request("POST", "/api/photos/retry", {}, { sessionId, skipLasting: true, cursor });
     cursor = answer.nextCursor;
   } while (cursor !== null);
   return null;

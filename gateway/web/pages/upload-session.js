@@ -7,11 +7,15 @@ import { closeSession, retrySession, session } from "./upload-api.js";
 
 /**
  * @typedef {import("./photo.js").PhotoEvent} PhotoEvent
- * @typedef {{received: number, duplicates: number, queued: number, processing: number, completed: number, failed: number}} Totals
+ * @typedef {{received: number, duplicates: number, queued: number, processing: number, completed: number, failed: number,
+ *   failures: {category: string | null}[]}} Totals `failures` are the first of those that failed; without a category, an
+ *   operator has discarded the failure
  */
 
 /** Events come in bursts; look once after several of them. */
 const GATHER_MS = 500;
+/** After a failure that may pass, such as a read model that is behind. */
+const AGAIN_MS = 3_000;
 
 export class UploadSession {
   /** @param {() => void} onChange the totals have changed */
@@ -57,28 +61,41 @@ export class UploadSession {
   /** @param {string | null} position of what has changed the session */
   changed(position) {
     if (position !== null && isAfter(position, this.#after)) this.#after = position;
-    if (this.#timer === 0) this.#timer = setTimeout(() => void this.#look(), GATHER_MS);
+    this.#lookIn(GATHER_MS);
+  }
+
+  /** The page may have missed events. */
+  reload() {
+    if (this.totals !== null) this.#lookIn(0);
+  }
+
+  /** @param {number} delayMs */
+  #lookIn(delayMs) {
+    if (this.#timer === 0) this.#timer = setTimeout(() => void this.#look(), delayMs);
   }
 
   async #look() {
     const id = this.#id;
     const after = this.#after;
+    let isAgain = false;
     try {
       const totals = id === null ? null : await session(id, after);
       if (id !== this.#id) return;
       this.totals = totals;
       this.#onChange();
     } catch (error) {
-      // The next change looks again. Without any photo, the server knows no session.
+      // Without any photo, the server knows no session.
       if (!(error instanceof Problem)) throw error;
+      isAgain = error.mayPass && !error.signedOut;
     }
     if (id !== this.#id) return;
     this.#timer = 0;
     if (after !== this.#after) this.changed(null);
+    else if (isAgain) this.#lookIn(AGAIN_MS);
   }
 
   /**
-   * Process again what has failed.
+   * Process again what has failed, and may not fail again.
    * @throws {import("./api.js").Problem}
    */
   async retryFailed() {

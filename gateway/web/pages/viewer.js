@@ -5,7 +5,7 @@ import { details } from "./details.js";
 import { byId, h, icon } from "./dom.js";
 import * as format from "./format.js";
 import { t } from "./language.js";
-import { isRunning } from "./photo.js";
+import { isOfTheFile, isRunning } from "./photo.js";
 import { LargePicture } from "./large-picture.js";
 import { marks } from "./stages.js";
 import { HistoryList } from "./history.js";
@@ -28,8 +28,6 @@ import { Zoom } from "./zoom.js";
  * @property {(photo: Photo) => Promise<void>} onReprocess
  */
 
-/** Categories of failures where another attempt on the same file is useless. */
-const OF_THE_FILE = ["data", "security"];
 /** How long the slide show shows a photo. */
 const SLIDE_MS = 5_000;
 const STORED_PANEL = "photolog-information";
@@ -87,8 +85,8 @@ export class Viewer {
   });
   #list = h("ol", { class: "story", "aria-label": t.viewer.history });
   #history = new HistoryList(this.#list);
-  /** The category of the failure that ends the history. @type {string | null} */
-  #category = null;
+  /** The failure that ends the history. @type {{category: string, code: string, error: string} | null} */
+  #failure = null;
   /** @type {string | null} */
   #photoId = null;
   /** @type {Photo | null} */
@@ -100,7 +98,7 @@ export class Viewer {
   async open(photoId) {
     this.#photoId = photoId;
     this.#photo = null;
-    this.#category = null;
+    this.#failure = null;
     this.#picture.clear();
     this.#zoom.reset();
     this.#name.textContent = t.common.loading;
@@ -121,7 +119,7 @@ export class Viewer {
     const photoId = this.#photoId;
     if (photoId === null) return;
     this.#history.clear();
-    this.#category = null;
+    this.#failure = null;
     this.#historyNote.textContent = "";
     this.#early = [];
     try {
@@ -175,8 +173,8 @@ export class Viewer {
   /** @param {PhotoEvent} event */
   #add(event) {
     this.#history.add(event);
-    if (event.type === "photo.processing.failed") this.#category = event.data.category;
-    else if (event.type === "photo.processing.requested") this.#category = null;
+    if (event.type === "photo.processing.failed") this.#failure = event.data;
+    else if (event.type === "photo.processing.requested") this.#failure = null;
     else return;
     if (!this.#photo) return;
     this.#state.replaceChildren(...this.#stateOf(this.#photo));
@@ -185,7 +183,7 @@ export class Viewer {
 
   /** Whether the photo failed because of the file itself, according to its history. */
   get #isOfFile() {
-    return OF_THE_FILE.includes(this.#category ?? "");
+    return isOfTheFile(this.#failure?.category ?? null);
   }
 
   /** @param {Photo} photo */
@@ -215,7 +213,7 @@ export class Viewer {
     }
     if (photo.processingStatus === "failed") {
       return [
-        h("p", { class: "bad" }, t.viewer.failed(format.plain(photo.processingError))),
+        h("p", { class: "bad" }, t.viewer.failed(this.#failure ? format.failure(this.#failure) : format.plain(photo.processingError))),
         this.#isOfFile ? h("p", {}, t.viewer.ofTheFile) : null,
         h("p", {}, t.viewer.originalKept),
       ].filter((one) => one !== null);
@@ -297,6 +295,8 @@ export class Viewer {
   /** @param {boolean} isShown */
   #showPanel(isShown) {
     this.#hasPanel = isShown;
+    // What has the focus in the panel disappears with it.
+    if (!isShown && document.activeElement?.closest(".panel")) this.#info.focus();
     this.#dialog.classList.toggle("plain", !isShown);
     this.#info.setAttribute("aria-pressed", String(isShown));
   }

@@ -35,7 +35,8 @@ from domain.webhooks.webhooks import (
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-TYPES = frozenset({"photo.uploaded", "photo.deleted"})
+TYPES = frozenset({"photo.uploaded", "photo.deleted", "pipeline.paused"})
+SYSTEM_TYPES = frozenset({"pipeline.paused"})
 URL = "https://example.com/hook"
 
 
@@ -51,6 +52,7 @@ def create(name: str = "w", **more: Any) -> CreateWebhook:
         "url": URL,
         "types": (),
         "known_types": TYPES,
+        "system_types": SYSTEM_TYPES,
         "description": "",
         "client_id": "alice",
         "after": ("0:5-0",),
@@ -77,6 +79,7 @@ def change(**more: Any) -> ChangeWebhook:
         "url": URL,
         "types": (),
         "known_types": TYPES,
+        "system_types": SYSTEM_TYPES,
         "description": "",
         "private": (),
         "by": by("tok"),
@@ -207,6 +210,31 @@ def test_unknown_types_and_unprintable_descriptions_are_rejected() -> None:
         decide(change(description="a" * 101), given(create()))
 
 
+def test_only_a_webhook_for_everyone_may_ask_for_events_of_the_system() -> None:
+    of_system = ("photo.deleted", "pipeline.paused")
+    everyone = given(create(client_id=None, types=of_system))
+
+    assert everyone["w"].types == of_system
+    assert decide(change(types=("pipeline.paused",)), everyone)
+    for command, webhooks in (
+        (create(types=of_system), {}),
+        (change(types=of_system), given(create())),
+    ):
+        with pytest.raises(InvalidWebhook, match=r"pipeline\.paused"):
+            decide(command, webhooks)
+
+
+def test_the_advice_lists_the_types_that_the_webhook_can_have() -> None:
+    def advice(client_id: str | None) -> str:
+        with pytest.raises(InvalidWebhook) as rejected:
+            decide(create(types=("photo.eaten",), client_id=client_id), {})
+        return rejected.value.advice
+
+    assert "pipeline.paused" in advice(None)
+    assert "pipeline.paused" not in advice("alice")
+    assert "photo.deleted" in advice("alice")
+
+
 def test_repeated_commands_record_nothing() -> None:
     disable, enable = DisableWebhook(webhook_id="w"), EnableWebhook(webhook_id="w", by=by("t"))
     webhooks = given(create())
@@ -263,6 +291,16 @@ def test_a_revocation_disables_what_the_access_has_created() -> None:
     assert after(AccessRevoked(client_id="bob", before=iso(NOON - HOUR)), webhooks, late) == []
     everyone = AccessRevoked(before=iso(late))
     assert after(everyone, webhooks, late) == ["own", "key", "system"]
+
+
+def test_a_revocation_leaves_no_other_reason_why_a_webhook_is_disabled() -> None:
+    gone = DisableWebhook(webhook_id="w", cause="gone", reason="The receiver answered 410.")
+    webhooks = given(create(), gone)
+    revoked = control.evolve(Controls(webhooks=webhooks), AccessRevoked(token_id="tok"), NOON)
+
+    webhook = revoked.webhooks["w"]
+    assert (webhook.disabled, webhook.reason) == ("access-revoked", "")
+    assert webhook.disabled_at == webhooks["w"].disabled_at
 
 
 def rotate(author: Author, secret: str = "s2") -> RotateWebhookSecret:

@@ -10,6 +10,7 @@ import httpx
 import msgspec
 import pytest
 
+from domain.pipeline.failures import Category
 from gateway.http.limits import Limits
 from projections.rebuild import live_held
 from store.sqlite.generations import Generations
@@ -230,6 +231,21 @@ async def test_a_retry_handles_a_page_and_its_cursor_leads_to_the_rest(gateway: 
     assert (first["retried"], second["retried"], second["nextCursor"]) == (3, 2, None)
     assert problem(await retry(gateway, limit=201)) == (400, "invalid-limit")
     assert problem(await retry(gateway, cursor="../x")) == (400, "invalid-request")
+
+
+async def test_failures_that_lie_in_the_bytes_can_be_left_out_of_a_retry(gateway: Gateway) -> None:
+    await failed(gateway, 2)
+    other = (await gateway.upload(sessionId="trip")).json()
+    end = await fail(gateway, other, category=Category.LOGIC, code="cancelled")
+    await gateway.get("/api/photos", after=end)
+
+    first = (await retry(gateway, skipLasting=True, limit=2)).json()
+    rest = (await retry(gateway, skipLasting=True, limit=2, cursor=first["nextCursor"])).json()
+
+    results = first["results"] + rest["results"]
+    assert [each["photoId"] for each in results] == [other["photoId"]]
+    assert (first["retried"] + rest["retried"], rest["nextCursor"]) == (1, None)
+    assert (await retry(gateway)).json()["retried"] == 2
 
 
 async def test_failures_of_a_closed_session_can_be_retried(gateway: Gateway) -> None:

@@ -160,6 +160,7 @@ UNSUITABLE: tuple[tuple[dict[str, Any], int, str], ...] = (
     ({"url": "https://[::1]/"}, 400, "invalid-webhook"),
     ({"url": "https://user:secret@example.com/"}, 400, "invalid-webhook"),
     ({"url": URL, "types": ["photo.eaten"]}, 400, "invalid-webhook"),
+    ({"url": URL, "types": ["pipeline.paused"]}, 400, "invalid-webhook"),
     ({"url": URL, "description": "a\u202eb"}, 400, "invalid-webhook"),
     ({"url": URL, "secret": "mine"}, 400, "invalid-request"),
     ({"url": URL, "after": "yesterday"}, 400, "invalid-position"),
@@ -173,6 +174,19 @@ async def test_unsuitable_webhooks_are_rejected(webhooks: Webhooks) -> None:
     for wish, status, code in UNSUITABLE:
         assert refused(await webhooks.ask("POST", "", wish)) == (status, code), wish
     assert (await webhooks.ask("GET")).json() == {"items": []}
+
+
+async def test_events_of_the_system_are_for_webhooks_without_a_client(webhooks: Webhooks) -> None:
+    wish: dict[str, Any] = {"url": URL, "types": ["pipeline.paused", "session.completed"]}
+    made = await webhooks.create(URL)
+
+    everyone = await webhooks.create(**wish, name="operator")
+    of_alice = await webhooks.ask("POST", "", {**wish, "clientId": "alice"}, name="operator")
+    changed = await webhooks.ask("PUT", f"/{made['id']}", wish)
+
+    assert everyone["types"] == wish["types"]
+    assert refused(of_alice) == refused(changed) == (400, "invalid-webhook")
+    assert (await webhooks.get(made["id"]))["types"] == []
 
 
 async def test_a_client_may_have_a_bounded_number(webhooks: Webhooks) -> None:

@@ -299,6 +299,16 @@ async def test_a_view_says_that_it_is_old_while_the_gateway_does_not_answer(
     await expect(page.locator("#stale")).to_be_hidden()
 
 
+async def test_the_overview_says_what_delays_erasures(stranger: Visitor, system: System) -> None:
+    photo = await stranger.upload("twice.jpg", jpeg())
+    await ended(stranger, photo)
+    (await stranger.api.post(f"/api/photos/{photo}/reprocess")).raise_for_status()
+    page = await console(stranger, system, "overview")
+
+    note = page.get_by_text("removes pictures that a later job has replaced, after an hour")
+    await expect(note).to_be_visible()
+
+
 async def test_jobs_are_those_that_the_address_filters(stranger: Visitor, system: System) -> None:
     page = await console(stranger, system, "jobs?clientId=nobody-here")
 

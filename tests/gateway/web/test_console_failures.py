@@ -67,6 +67,11 @@ async def test_chosen_failures_are_discarded_each_with_a_result(
 
     for each in ids[:2]:
         await page.get_by_role("checkbox", name=f"Select {each}").check()
+    await page.get_by_role("button", name="Retry").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog).to_contain_text("2 failures lie in the bytes of the photo")
+    await expect(dialog.get_by_text("Reason (required)")).to_be_visible()
+    await dialog.get_by_role("button", name="Cancel").click()
     await operations(system, "dead-letters/discard", photoIds=ids[:1], reason="first")
     await page.get_by_role("button", name="Discard").click()
     await confirm(page, "Discard", "screenshots")

@@ -215,3 +215,17 @@ async def test_a_dialog_that_closes_takes_the_focus_from_nobody_who_has_moved_on
 
     await expect(page.get_by_role("dialog")).to_have_count(0)
     await expect(page.get_by_role("button", name="Limit erasure")).to_be_focused()
+
+
+async def test_information_that_closes_gives_the_focus_to_its_button(visitor: Visitor) -> None:
+    page = visitor.page
+    await visitor.upload("one.jpg", jpeg())
+    await visitor.card("one.jpg").get_by_role("link").press("Enter")
+    await expect(page.get_by_role("heading", name="one.jpg")).to_be_focused()
+
+    for is_shown in ("false", "true", "false"):
+        await page.keyboard.press("i")
+
+        button = page.get_by_role("dialog").get_by_role("button", name="Information")
+        await expect(button).to_have_attribute("aria-pressed", is_shown)
+        await expect(button).to_be_focused()

@@ -1,6 +1,7 @@
 """The page in a real browser, on a complete Photolog."""
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -184,6 +185,9 @@ async def test_the_page_sends_when_a_file_was_modified(visitor: Visitor, tmp_pat
     photo_id = await card.get_attribute("data-photo-id")
     [uploaded, *_] = (await visitor.get(f"{photo_id}/history"))["items"]
     assert uploaded["data"]["lastModifiedMs"] == 1_000_000_000_000
+    words = re.compile("2001, by file change$")
+    await expect(card.get_by_role("link")).to_have_accessible_name(words)
+    await expect(card.locator(".line")).to_have_text(words)
 
 
 async def test_a_name_that_looks_like_markup_is_shown_literally(visitor: Visitor) -> None:

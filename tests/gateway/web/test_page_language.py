@@ -70,6 +70,20 @@ async def test_a_photo_is_shown_in_german(visitor: Visitor) -> None:
     await expect(page.get_by_role("dialog", name="eins.jpg löschen?")).to_be_visible()
 
 
+async def test_a_failure_is_explained_in_german(visitor: Visitor) -> None:
+    await visitor.upload("bad.jpg", jpeg()[:20] + bytes(500))
+    await choose(visitor, "de")
+    await expect(visitor.card("bad.jpg")).to_have_attribute("data-status", "failed")
+
+    await visitor.card("bad.jpg").get_by_role("link").click()
+
+    words = "Aus der Datei lässt sich kein Bild lesen."
+    await expect(visitor.page.locator(".viewer-state")).to_contain_text(words)
+    for kind in ("stage.failed", "failed"):
+        event = visitor.page.locator(f'.story [data-type="photo.processing.{kind}"]')
+        await expect(event).to_contain_text(words)
+
+
 async def test_an_unknown_address_is_explained_in_the_language_of_the_person(
     visitor: Visitor,
 ) -> None:

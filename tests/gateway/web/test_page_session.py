@@ -6,7 +6,9 @@ import httpx
 import pytest
 from playwright.async_api import Locator, expect
 
+from ops.bench.system import System
 from tests.gateway.visitor import Visitor, jpeg
+from tests.gateway.web.operators import drain, operations
 
 UNREADABLE = jpeg()[:20] + bytes(500)
 
@@ -18,6 +20,12 @@ def total(visitor: Visitor, name: str) -> Locator:
 async def sessions_of(visitor: Visitor) -> list[dict[str, Any]]:
     answer = await visitor.api.get("/api/sessions")
     return answer.raise_for_status().json()["items"]
+
+
+async def jobs_of(visitor: Visitor) -> list[str]:
+    """Return the last jobs of the photos in order of their names."""
+    found = (await visitor.api.get("/api/photos")).json()["items"]
+    return [each["jobId"] for each in sorted(found, key=lambda each: each["originalFilename"])]
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -37,19 +45,48 @@ async def test_the_tray_counts_what_became_of_an_upload(visitor: Visitor, width:
     assert [each["received"] for each in await sessions_of(visitor)] == [3]
 
 
-async def test_all_that_failed_is_retried_from_the_tray(visitor: Visitor) -> None:
+async def test_the_totals_catch_up_after_the_server_could_not_give_them(visitor: Visitor) -> None:
+    visitor.tolerated = ("status of 503",)
+    page, sessions = visitor.page, "**/api/sessions/page-*"
+    await page.route(sessions, lambda route: route.fulfill(status=503, json={}))
+    await visitor.drop({"one.jpg": jpeg()})
+    await expect(visitor.card("one.jpg")).to_have_attribute("data-status", "completed")
+    async with page.expect_response(sessions):
+        pass
+
+    await page.unroute(sessions)
+
+    await expect(total(visitor, "completed")).to_have_text("1 done")
+
+
+async def test_failures_are_retried_from_the_tray_unless_the_file_is_the_problem(
+    visitor: Visitor, system: System
+) -> None:
     tray = visitor.page.locator("#tray")
+    button = tray.get_by_role("button", name="Retry failed photos")
+    note = tray.get_by_text("Photos whose file itself is the problem are not retried.")
     await visitor.drop({"bad.jpg": UNREADABLE})
     await expect(total(visitor, "failed")).to_have_text("1 failed")
-    photo = (await visitor.api.get("/api/photos")).json()["items"][0]
+    await expect(note).to_be_visible()
+    await expect(button).to_be_hidden()
+    await drain(system, "optimization")
+    try:
+        await visitor.drop({"good.jpg": jpeg()})
+        await expect(total(visitor, "completed")).to_have_count(0)
+        await expect(total(visitor, "processing")).to_have_text("1 in progress")
+        bad, good = await jobs_of(visitor)
+        await operations(system, f"jobs/{good}/cancel", reason="a test")
+    finally:
+        await operations(system, "queues/optimization/resume", reason="a test")
+    await expect(total(visitor, "failed")).to_have_text("2 failed")
 
-    await tray.get_by_role("button", name="Retry all that failed").click()
+    await button.click()
 
-    requested = visitor.page.locator('.story [data-type="photo.processing.requested"]')
-    await visitor.card("bad.jpg").get_by_role("link").click()
-    await expect(requested).to_have_count(1)
-    await expect(visitor.card("bad.jpg")).to_have_attribute("data-status", "failed")
-    assert (await visitor.get(photo["photoId"]))["jobId"] != photo["jobId"]
+    await expect(total(visitor, "completed")).to_have_text("1 done")
+    await expect(total(visitor, "failed")).to_have_text("1 failed")
+    again = await jobs_of(visitor)
+    assert again[0] == bad
+    assert again[1] != good
 
 
 async def test_a_finished_upload_is_closed_and_the_next_one_has_a_session_of_its_own(

@@ -43,6 +43,14 @@ async def test_an_auditor_is_offered_no_changes(stranger: Visitor, system: Syste
         await expect(viewer.get_by_role("button", name=change)).to_have_count(0)
 
 
+async def test_a_phone_shows_who_is_signed_in(stranger: Visitor, system: System) -> None:
+    await stranger.page.set_viewport_size({"width": 390, "height": 844})
+    name = await sign_in_as(stranger, system, "client")
+
+    await expect(stranger.page.locator("#who")).to_be_hidden()
+    await expect(stranger.page.get_by_role("main").get_by_text(name, exact=True)).to_be_visible()
+
+
 async def test_an_operator_sees_whose_photos_these_are_and_may_add_some(
     stranger: Visitor, system: System
 ) -> None:

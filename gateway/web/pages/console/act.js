@@ -54,7 +54,7 @@ function input({ name, label, type = "text", min, max, value = "", required = fa
   const field = options
     ? h("select", { name }, ...options.map(([key, text]) => new Option(text, key, false, key === value)))
     : h("input", { name, type, value, required, autocomplete: "off", ...limits });
-  return h("label", { class: "ask-field" }, h("span", {}, label), field, help ? h("small", {}, help) : null);
+  return h("label", { class: "ask-field" }, h("span", {}, required ? `${label} (${words.required})` : label), field, help ? h("small", {}, help) : null);
 }
 
 /**

@@ -2,6 +2,7 @@
 
 import { ask } from "../api.js";
 import { h } from "../dom.js";
+import { isOfTheFile } from "../photo.js";
 import { askFor, REASON, send, tell } from "./act.js";
 import { by } from "./sort.js";
 import { filterForm, link, ORDER, table } from "./table.js";
@@ -34,7 +35,7 @@ export function letters({ filter, mayAct, refresh }) {
   /** @type {Set<string>} */
   const selected = new Set();
   /** @type {State} */
-  const state = { all: false, matching: 0, shown: [] };
+  const state = { all: false, matching: 0, lasting: 0, shown: [], ofTheFile: new Set() };
   const [groups, list, results, bar] = [h("div"), h("div"), h("div"), h("div", { class: "selection" })];
   const choice = { filter, selected, state, bar, results, conditions, refresh };
 
@@ -52,6 +53,8 @@ export function letters({ filter, mayAct, refresh }) {
     const paged = { view: VIEW, filter, nextCursor: page.nextCursor, timeAt: heads.length - 1 };
     return () => {
       state.shown = page.items.map(({ photoId }) => photoId);
+      for (const { photoId } of page.items.filter(isLasting)) state.ofTheFile.add(photoId);
+      state.lasting = grouped.items.filter(isLasting).reduce((sum, { count }) => sum + count, 0);
       state.matching = grouped.items.reduce((sum, { count }) => sum + count, 0);
       groups.replaceChildren(table(words.reasons, words.groupHeads, reasons));
       const rows = page.items.map((letter) => letterRow(letter, mayAct, choice));
@@ -62,7 +65,12 @@ export function letters({ filter, mayAct, refresh }) {
   return { element: h("div", {}, filterForm(VIEW, fieldsOf(), filter), groups, results, bar, list), look, isLive: true };
 }
 
-/** @typedef {{all: boolean, matching: number, shown: string[]}} State `shown` are the photos of the page */
+/** @typedef {{all: boolean, matching: number, lasting: number, shown: string[], ofTheFile: Set<string>}} State
+ *   `lasting` counts those that match whose file itself is the problem, `shown` are the photos of the page, and
+ *   `ofTheFile` those known whose file itself is the problem */
+
+/** @param {{category: string}} failure */
+const isLasting = ({ category }) => isOfTheFile(category);
 
 /** @typedef {{selected: Set<string>, state: State, bar: HTMLElement,
  *   results: HTMLElement, conditions: Record<string, string>, refresh: () => Promise<void>}} Choice */
@@ -131,10 +139,12 @@ async function sweep(what, { selected, state, results, conditions, refresh }) {
   const count = state.all ? state.matching : selected.size;
   // Those that somebody else handles before their turn have a result, too.
   const expected = state.all ? [...state.shown] : [...selected];
+  const lasting = state.all ? state.lasting : [...selected].filter((photoId) => state.ofTheFile.has(photoId)).length;
+  const note = what === "retry" && lasting > 0 ? ` ${words.lasting(lasting)}` : "";
   const priority = { name: "priority", label: words.keepPriority, type: /** @type {const} */ ("number"), min: 1, max: 10 };
   const given = await askFor({
     title: words.letterQuestion[what](count),
-    detail: words.letterDetail[what](count),
+    detail: words.letterDetail[what](count) + note,
     yes: words[what],
     harmless: what === "retry",
     fields: what === "retry" ? [priority, REASON] : [REASON],

@@ -28,6 +28,9 @@ const SLOW_MS = 10_000;
 const FULLEST = 5;
 const MOST_LINKS = 3;
 
+/** The stage that removes files. */
+const ERASURE = "erasure";
+
 const rate = (/** @type {number | null} */ perS) => (perS === null ? null : Math.round(perS * 10) / 10);
 
 /** @type {{at: number, checks: Record<string, Check>, alerts: Alert[], breakers: Breaker[], quotas: QuotaUse[]}} */
@@ -113,7 +116,9 @@ function stages(found, hour, mayAct, refresh) {
     sparkline(hour.map((point) => point.stages[one.stage]?.waiting ?? 0), words.lastHour(one.stage)),
     ...(mayAct && one.paused !== null ? [pauseOrResume(one.stage, one.paused, refresh)] : []),
   ]);
-  return table(words.stages, [...words.stageHeads, ...(mayAct ? [words.actions] : [])], rows);
+  const section = table(words.stages, [...words.stageHeads, ...(mayAct ? [words.actions] : [])], rows);
+  if (found.stages.some(({ stage, delayed }) => stage === ERASURE && delayed > 0)) section.append(h("p", { class: "empty" }, words.delayedErasures));
+  return section;
 }
 
 /** @param {Record<string, Check>} checks */

@@ -92,7 +92,7 @@ export const words = {
     "pipeline.resumed": "Fortgesetzt",
     "pipeline.limited": "Begrenzt",
     "pipeline.cancelled": "Wartende Aufgaben abgebrochen",
-    "pipeline.drained": "Wartende Aufgaben abgebrochen",
+    "pipeline.drained": "Wartende Aufgaben abgebrochen (Version 0.1)",
     "log.recovered": "Protokoll nach einem Verlust wiederhergestellt",
     "projections.rebuild.requested": "Neuaufbau der Lesemodelle verlangt",
     "client.quota.changed": "Kontingent geändert",
@@ -115,6 +115,9 @@ export const words = {
   },
 
   stages: "Stufen",
+  delayedErasures:
+    "Eine verzögerte Aufgabe von erasure entfernt nach einer Stunde (PHOTOLOG_SUPERSEDED_GRACE_S) Bilder, die ein späterer " +
+    "Auftrag ersetzt hat, oder wiederholt ein gescheitertes Löschen. Die Dateien eines gelöschten Fotos werden sofort entfernt.",
   stageHeads: ["Stufe", "Zustand", "Wartend", "In Arbeit", "Verzögert", "Zugang/s", "Abgang/s", "Gescheitert", "Wartend, letzte Stunde"],
   lanes: "Warteschlangen",
   laneHeads: ["Stufe", "Hoch", "Normal", "Niedrig"],
@@ -213,6 +216,7 @@ export const words = {
     backfill: (count) =>
       `${plural(count, { one: "# Foto ist", other: "# Fotos sind" })} gespeichert. Übersprungen wird, was gerade verarbeitet wird oder gescheitert ist.`,
   },
+  required: "nötig",
   reason: "Begründung",
   reasonHelp: "Wird mit der Änderung festgehalten, für alle, die das Protokoll lesen.",
   pauseFor: "Wie lange",
@@ -303,6 +307,10 @@ export const words = {
         other: "Die Fotos bleiben, wie sie sind, und stehen hier nicht mehr.",
       }),
   },
+  lasting: (count) =>
+    plural(count, { one: "# Fehler liegt", other: "# Fehler liegen" }) +
+    " an den Bytes des Fotos (data, security) und kommt wieder, wenn nicht inzwischen das Original ersetzt oder Photolog " +
+    "aktualisiert wurde.",
   swept: { retry: "neuer Auftrag erteilt", discard: "verworfen" },
   allSwept: {
     retry: "Beauftragt. Scheitert ein Foto erneut, steht es unten wieder.",

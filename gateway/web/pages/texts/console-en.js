@@ -13,7 +13,7 @@ const events = {
   "pipeline.resumed": "Resumed",
   "pipeline.limited": "Limited",
   "pipeline.cancelled": "Waiting tasks cancelled",
-  "pipeline.drained": "Waiting tasks cancelled",
+  "pipeline.drained": "Waiting tasks cancelled (version 0.1)",
   "log.recovered": "Log recovered after a loss",
   "projections.rebuild.requested": "Rebuild of the read models requested",
   "client.quota.changed": "Quota changed",
@@ -164,6 +164,9 @@ export const words = {
   events,
 
   stages: "Stages",
+  delayedErasures:
+    "A delayed task of erasure removes pictures that a later job has replaced, after an hour (PHOTOLOG_SUPERSEDED_GRACE_S), " +
+    "or is the retry of an erasure that failed. The files of a deleted photo are removed at once.",
   stageHeads: ["Stage", "State", "Waiting", "In progress", "Delayed", "In per second", "Out per second", "Dead letters", "Waiting, last hour"],
   lanes: "Lanes",
   laneHeads: ["Stage", "High", "Normal", "Low"],
@@ -236,6 +239,7 @@ export const words = {
     backfill: (/** @type {number} */ count) =>
       `${plural(count, { one: "# photo is", other: "# photos are" })} stored. Photos that are being processed or have failed are skipped.`,
   },
+  required: "required",
   reason: "Reason",
   reasonHelp: "Recorded with the change, for everyone who reads the audit list.",
   pauseFor: "For how long",
@@ -329,6 +333,10 @@ export const words = {
         other: "The photos stay as they are, and are no longer listed here.",
       }),
   },
+  lasting: (/** @type {number} */ count) =>
+    plural(count, { one: "# failure lies", other: "# failures lie" }) +
+    " in the bytes of the photo (data, security) and will come back, unless the original was replaced or Photolog was " +
+    "upgraded since then.",
   /** Outcomes of what succeeded. */
   swept: { retry: "a new job was requested", discard: "discarded" },
   allSwept: {

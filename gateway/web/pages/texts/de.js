@@ -25,6 +25,7 @@ export const texts = {
     byAdded: "Zuletzt hinzugefügt",
     noPhotos: "Noch keine Fotos",
     dropAnywhere: "Zieh Fotos oder Ordner irgendwo auf diese Seite.",
+    addFirst: "Füge die ersten Fotos von diesem Gerät hinzu.",
     choosePhotos: "Fotos auswählen",
     signIn: "Anmelden",
     howToSignIn:
@@ -216,7 +217,8 @@ export const texts = {
       completed: (count) => plural(count, { one: "# fertig", other: "# fertig" }),
       failed: (count) => plural(count, { one: "# fehlgeschlagen", other: "# fehlgeschlagen" }),
     },
-    retryFailed: "Alle fehlgeschlagenen wiederholen",
+    retryFailed: "Fehlgeschlagene wiederholen",
+    lasting: "Fotos, bei denen es an der Datei selbst liegt, werden nicht wiederholt.",
     closeSession: "Upload abschließen",
     andMore: (count) => plural(count, { one: "und # weiteres", other: "und # weitere" }),
     progress: (at, all) => `${at} von ${all} wird hochgeladen`,
@@ -228,6 +230,10 @@ export const texts = {
     processing: "Wird verarbeitet",
     failed: "Verarbeitung fehlgeschlagen",
     taken: (day) => `Aufgenommen: ${day}`,
+    takenBy: {
+      filename: (day) => `${day}, laut Dateiname`,
+      lastModified: (day) => `${day}, laut Dateiänderung`,
+    },
     fileDamaged: "Die Datei ist beschädigt.",
   },
 
@@ -399,6 +405,26 @@ export const texts = {
       pattern: "Mehrfeldmessung",
       partial: "Selektivmessung",
     },
+  },
+
+  failures: {
+    "not-an-image": "Die Datei ist kein Bild, das Photolog kennt.",
+    "unreadable-image": "Aus der Datei lässt sich kein Bild lesen.",
+    "unsupported-jpeg": "Diese Art von JPEG kann Photolog nicht lesen.",
+    "layout-not-supported": "Diese Art von Datei kann Photolog nicht lesen.",
+    "raw-without-preview": "Die Rohdatei enthält keine Vorschau.",
+    "too-many-pixels": "Das Bild hat zu viele Pixel.",
+    "too-many-frames": "Die Datei enthält zu viele Bilder.",
+    "too-many-parts": "Das Bild besteht aus zu vielen Teilen.",
+    "too-many-scans": "Das Bild besteht aus zu vielen Durchgängen.",
+    "heic-not-supported": "Dieses Photolog kann HEIC nicht lesen.",
+    "jxl-not-supported": "Dieses Photolog kann JPEG XL nicht lesen.",
+    "decode-timeout": "Das Lesen des Bildes hat zu lange gedauert.",
+    "out-of-memory": "Für das Bild reicht der Arbeitsspeicher nicht.",
+    "needs-too-much-memory": "Für das Bild reicht der Arbeitsspeicher nicht.",
+    "memory-limit": "Für das Bild reicht der Arbeitsspeicher nicht.",
+    "blob-missing": "Das Original fehlt im Speicher.",
+    "blob-damaged": "Das Original im Speicher ist beschädigt.",
   },
 
   serverProblems: {

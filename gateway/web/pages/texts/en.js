@@ -28,6 +28,7 @@ const page = {
   byAdded: "Recently added",
   noPhotos: "No photos yet",
   dropAnywhere: "Drop photos or folders anywhere on this page.",
+  addFirst: "Add the first photos from this device.",
   choosePhotos: "Choose photos",
   signIn: "Sign in",
   howToSignIn:
@@ -218,7 +219,8 @@ export const texts = {
       completed: (/** @type {number} */ count) => plural(count, { one: "# done", other: "# done" }),
       failed: (/** @type {number} */ count) => plural(count, { one: "# failed", other: "# failed" }),
     },
-    retryFailed: "Retry all that failed",
+    retryFailed: "Retry failed photos",
+    lasting: "Photos whose file itself is the problem are not retried.",
     closeSession: "Finish this upload",
     andMore: (/** @type {number} */ count) => plural(count, { one: "and # more", other: "and # more" }),
     progress: (/** @type {number} */ at, /** @type {number} */ all) => `Uploading ${at} of ${all}`,
@@ -230,6 +232,10 @@ export const texts = {
     processing: "Processing",
     failed: "Could not be processed",
     taken: (/** @type {string} */ day) => `Taken ${day}`,
+    takenBy: {
+      filename: (/** @type {string} */ day) => `${day}, by file name`,
+      lastModified: (/** @type {string} */ day) => `${day}, by file change`,
+    },
     fileDamaged: "The file is damaged.",
   },
 
@@ -383,6 +389,9 @@ export const texts = {
     programs: /** @type {Record<string, string>} */ ({}),
     meteringModes: /** @type {Record<string, string>} */ ({}),
   },
+
+  /** Why photos failed, by the code, in place of the server's English words. */
+  failures: /** @type {Record<string, string>} */ ({}),
 
   /** Messages of the server by their code, in place of its English ones. */
   serverProblems: /** @type {Record<string, {message: string, advice: string}>} */ ({
