@@ -335,7 +335,10 @@ def _tell(found: _Info) -> None:
     for problem in found.damaged or ():
         say(f"damaged: {problem}")
     if found.damaged == [] and found.well:
-        say("all segments are whole, and Redis has the same events")
+        if any(each.segments for each in found.partitions):
+            say("all segments are whole, and Redis has the same events")
+        else:
+            say("there are no segments to check yet: all events are in Redis alone")
 
 
 def _when(position: str | None) -> str:
