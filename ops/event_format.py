@@ -32,8 +32,8 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 
 def what(event: Shown) -> str:
     """Return the content of the event, without its type, in a line."""
-    if event.type.startswith("pipeline."):
-        parts = _of_pipeline(event)
+    if event.type.startswith(("pipeline.", "projections.", "log.")):
+        parts = _of_system(event)
     elif event.type == "access.revoked":
         parts = _of_revocation(event.data)
     elif event.type.startswith("access.key."):
@@ -82,7 +82,7 @@ def _of_photo(event: Shown) -> list[Any]:
             return _fields(data)
 
 
-def _of_pipeline(event: Shown) -> list[Any]:
+def _of_system(event: Shown) -> list[Any]:
     data = event.data
     stage = data.get("stage") or "all stages"
     match event.type:
@@ -107,8 +107,10 @@ def _of_pipeline(event: Shown) -> list[Any]:
         case "projections.rebuild.failed":
             return [data["host"], data["error"]]
         case "log.recovered":
+            only = data.get("partitions")
             return [
                 f"epoch {data['epoch']}",
+                f"partitions {' '.join(map(str, only))}" if only else None,
                 plural(data["events"], "event"),
                 *data.get("lost", ()),
             ]
@@ -182,7 +184,13 @@ def _of_webhook(data: dict[str, Any]) -> list[Any]:
 
 
 def _fields(data: dict[str, Any]) -> list[Any]:
-    return [f"{name}={value}" for name, value in data.items() if name != "photoId"]
+    """Return the fields of an event that this code has no words for."""
+    told = {name: value for name, value in data.items() if name != "photoId"}
+    return [f"{name}={_value(value)}" for name, value in told.items() if value not in (None, [])]
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def limits(limit: dict[str, Any]) -> str:

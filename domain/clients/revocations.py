@@ -112,6 +112,11 @@ def revoke(command: RevokeAccess, revocations: Revocations) -> tuple[AccessRevok
     return (AccessRevoked(client_id=client_id, before=iso(before), reason=command.reason),)
 
 
+def is_outlived(before: datetime, now: datetime) -> bool:
+    """Return whether no token issued up to ``before`` can be valid any more."""
+    return before <= now - LONGEST_LIFE - CLOCK_LEEWAY
+
+
 def after_revocation(revocations: Revocations, event: AccessRevoked, at: datetime) -> Revocations:
     """Return the revocations after ``event``, which happened ``at``; drop those without effect."""
     tokens, clients = dict(revocations.tokens), dict(revocations.clients)
@@ -144,9 +149,11 @@ def is_superseded(event: AccessRevoked, at: datetime, revocations: Revocations) 
     """
     if event.token_id is not None:
         return event.token_id not in revocations.tokens
-    if event.client_id is not None:
-        return revocations.clients.get(event.client_id) != _moment(event, at)
-    return revocations.everyone != _moment(event, at)
+    before, everyone = _moment(event, at), revocations.everyone
+    if event.client_id is None:
+        return everyone is not None and before < everyone
+    of_client = revocations.clients.get(event.client_id)
+    return _covered(before, everyone) or (of_client is not None and before < of_client)
 
 
 def _moment(event: AccessRevoked, at: datetime) -> datetime:

@@ -12,6 +12,7 @@ from domain.clients.revocations import (
     Revocations,
     RevokeAccess,
     after_revocation,
+    is_outlived,
     revoke,
 )
 from domain.moments import iso
@@ -262,11 +263,20 @@ def _decide_about_clients(command: ClientCommand, controls: Controls) -> tuple[S
         case ChangeQuota():
             return quotas.decide(command, controls.quotas)
         case RevokeAccess():
-            return revoke(command, controls.revocations)
+            revoked = revoke(command, controls.revocations)
+            return tuple(each for each in revoked if _has_effect(each, controls, command.now))
         case CreateApiKey() | RevokeApiKey():
             return api_keys.decide(command, controls.api_keys)
         case _:
             return webhooks.decide(command, controls.webhooks)
+
+
+def _has_effect(event: AccessRevoked, controls: Controls, now: datetime) -> bool:
+    """Return whether a token may be that old, or a key or webhook ends, which may be older."""
+    if event.before is None or not is_outlived(datetime.fromisoformat(event.before), now):
+        return True
+    after = _evolve_clients(controls, event, now)
+    return (after.api_keys, after.webhooks) != (controls.api_keys, controls.webhooks)
 
 
 def _evolve_clients(controls: Controls, event: SystemEvent, at: datetime) -> Controls:

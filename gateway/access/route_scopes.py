@@ -165,7 +165,11 @@ def check(principal: Principal, scope: Any) -> None:
     route = f"{method} {scope.get('path_template', '')}"
     need = NEEDS.get(route)
     if principal.api_key is not None and (need is None or route in NOT_FOR_KEYS):
-        raise Forbidden("API keys may not do this. Use a token.", code="scope-required")
+        raise Forbidden(
+            "API keys may not do this, whatever their scopes.",
+            code="scope-required",
+            advice="Use a token instead of the API key.",
+        )
     if need in (None, PUBLIC, ANYONE) or principal.may(need):
         return
     if principal.api_key is not None:

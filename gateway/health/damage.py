@@ -184,4 +184,5 @@ def in_words(files: Sequence[DamagedFile]) -> str:
         if named:
             parts.append(f"{', '.join(named)}: {ADVICE[is_original]}")
     most = f"at least {NOTED_MAX} files; " if len(files) >= NOTED_MAX else ""
-    return f"{most}{'; '.join(parts)}; `photolog reconcile --hash` lists them"
+    command = "reconcile --hash" if any(file.damage == "altered" for file in files) else "reconcile"
+    return f"{most}{'; '.join(parts)}; `photolog {command}` lists them"

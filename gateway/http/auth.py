@@ -131,12 +131,23 @@ class AuthError(Exception):
 
 
 class Forbidden(Exception):
-    """The sender may not do this: ``forbidden``, ``cross-origin`` or ``scope-required``."""
+    """The sender may not do this: ``forbidden``, ``cross-origin`` or ``scope-required``.
 
-    def __init__(self, message: str, *, code: str = "forbidden", scope: str | None = None) -> None:
+    Without ``advice``, the answer has the advice of the code.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "forbidden",
+        scope: str | None = None,
+        advice: str = "",
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.scope = scope
+        self.advice = advice
 
 
 class Key(msgspec.Struct, frozen=True, dict=True):

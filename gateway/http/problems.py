@@ -152,7 +152,7 @@ def _answer_to(request: Request[Any, Any, Any], error: Exception) -> _Answer:
             challenge = f'Bearer realm="photolog", error="insufficient_scope", scope="{scope}"'
             return _Answer(error.code, str(error), {"WWW-Authenticate": challenge})
         case Forbidden():
-            return _Answer(error.code, str(error))
+            return _Answer(error.code, str(error), advice=error.advice)
         case StoreError():
             return _of_store_error(error)
         case HTTPException():

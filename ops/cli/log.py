@@ -204,7 +204,9 @@ def import_log(loaded: Loaded, file: Path, damaged: bool, revoke_access: bool) -
 
     No role may run meanwhile. The photos, their histories and their chains are the same as before;
     positions too, unless the number of partitions is another one. If it is interrupted, run it
-    again. As long as no role has run since, another file replaces what was imported.
+    again. As long as no role has run since, another file replaces what was imported. The anchor and
+    the positions that are printed are those of the imported events, before the events that the
+    import appends itself; compare them with `photolog verify --upto --anchor`.
 
     All of FILE is checked before anything is written. If photos that events name are missing or
     altered, or if hash chains are broken, each is named, and the exit status is 1; with --damaged
@@ -213,7 +215,7 @@ def import_log(loaded: Loaded, file: Path, damaged: bool, revoke_access: bool) -
     settings = loaded.settings
     check(settings)
 
-    async def run() -> tuple[Imported, list[str]]:
+    async def run() -> tuple[Imported, list[str], bool]:
         source = Export(file)
         async with AsyncExitStack() as stack:
             stack.callback(source.close)
@@ -237,17 +239,28 @@ def import_log(loaded: Loaded, file: Path, damaged: bool, revoke_access: bool) -
                 done = await import_(
                     *(log, blobs, source, checked), revoke_access=revoke_access, progress=progress
                 )
-            return done, checked.damages
+            return done, checked.damages, source.manifest.blobs
 
     try:
-        found, damages = anyio.run(run)
+        found, damages, with_photos = anyio.run(run)
     except DamagedExport as error:
         for line in error.damages:
             say(printable(line))
         raise
     for line in damages:
         say(printable(line))
+    _tell_imported(found, with_photos, revoke_access)
+
+
+def _tell_imported(found: Imported, with_photos: bool, revoke_access: bool) -> None:
     say(f"imported {plural(found.events, 'event')} and {plural(found.blobs, 'file')}")
+    if found.positions:
+        say(f"anchor {found.anchor}  up to {','.join(found.positions)}")
+    if not with_photos:
+        say(
+            "the file has no photos: copy them into the storage of this system, or import a file "
+            "that `photolog log export --blobs` has written"
+        )
     if found.foreign:
         say(f"left out {found.foreign:,} entries that are not events")
     if found.unnamed:
@@ -322,7 +335,10 @@ def _tell(found: _Info) -> None:
     for problem in found.damaged or ():
         say(f"damaged: {problem}")
     if found.damaged == [] and found.well:
-        say("all segments are whole, and Redis has the same events")
+        if any(each.segments for each in found.partitions):
+            say("all segments are whole, and Redis has the same events")
+        else:
+            say("there are no segments to check yet: all events are in Redis alone")
 
 
 def _when(position: str | None) -> str:

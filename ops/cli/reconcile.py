@@ -180,8 +180,9 @@ def _tell(found: Comparison, *, removing: bool, orphans: bool, superseded: bool)
         f"{found.named:,} files named by events, {len(found.missing):,} of them missing, "
         f"{len(found.damaged):,} of another size; "
         f"{len(found.unnamed):,} unnamed, {len(found.orphaned):,} orphaned, "
-        f"{len(found.drafts):,} drafts; {len(found.superseded):,} superseded, of "
-        f"{sum(blob.size for blob in found.superseded):,} bytes; {len(found.strays):,} stray"
+        f"{len(found.drafts):,} drafts; {len(found.superseded):,} superseded longer ago than "
+        f"--older-than, of {sum(blob.size for blob in found.superseded):,} bytes; "
+        f"{len(found.strays):,} stray"
     )
     if not removing and (found.unnamed or found.drafts):
         say("`photolog reconcile --remove` deletes the files that no event names.")

@@ -11,6 +11,7 @@ import click
 import jwt
 import msgspec
 
+from domain.clients.revocations import LONGEST_LIFE, is_outlived
 from gateway.http.auth import TOKEN_ID_BYTES, Key
 from ops.cli.confirm import confirm
 from ops.cli.options import WithDefault, config_option, data_option, with_settings
@@ -122,10 +123,10 @@ def revoke(
     done = anyio.run(run)
     for wish, already in done:
         if already is not None:
-            say(f"Nothing to revoke: {_covering(wish, already)}.")
+            say(f"{_covering(wish, already)}.")
     if any(already is None for _, already in done):
         say("Revoked. Every gateway knows within two seconds.")
-        tell_disabled(disabled)
+    tell_disabled(disabled)
 
 
 def tell_disabled(webhooks: list[str]) -> None:
@@ -138,12 +139,20 @@ def tell_disabled(webhooks: list[str]) -> None:
 
 
 def _covering(wish: dict[str, Any], known: InForce) -> str:
-    """Name the revocation in force that covers the one that was asked for."""
+    """Say why the tokens of the wish were not valid before it."""
     if (token_id := wish.get("tokenId")) is not None:
-        return f"token {token_id} is revoked already"
+        return f"Nothing to revoke: token {token_id} is revoked already"
+    asked = wish["before"]
+    if asked is not None and is_outlived(datetime.fromisoformat(asked), datetime.now(UTC)):
+        of = f" of {wish['clientId']}" if wish["clientId"] else ""
+        return (
+            f"No token{of} that was issued up to {asked} is valid any more: tokens live for "
+            f"{LONGEST_LIFE.days} days at most. API keys{of} that were created up to then are "
+            "revoked"
+        )
     of_client = {each.client_id: each.before for each in known.clients}.get(wish["clientId"])
     whose, until = (wish["clientId"], of_client) if of_client else ("everyone", known.everyone)
-    return f"all tokens of {whose} issued up to {until} are revoked already"
+    return f"Nothing to revoke: all tokens of {whose} issued up to {until} are revoked already"
 
 
 @command.command()

@@ -85,7 +85,8 @@ def command(
 
     Note the anchor and the position that are printed, and for one photo also the digest of its last
     event. Give anchor and position to a later audit: the anchor stays the same unless the events
-    before it have been rewritten.
+    before it have been rewritten. The anchor of one photo covers its chain alone: name the photo
+    again to compare it.
 
     With --originals the exit status is also 1 if an original is missing, cannot be read, or differs
     from what was uploaded; each one is named. This reads all originals, which may take long.
@@ -129,8 +130,8 @@ def command(
         )
         say_json(msgspec.json.encode(report))
     else:
-        _tell(found, sealed)
-        _compare(found, anchor)
+        _tell(found, sealed, photo_id)
+        _compare(found, anchor, photo_id)
         if hashed is not None:
             _tell_originals(hashed)
     well = hashed is None or hashed.well
@@ -166,7 +167,7 @@ def positions(given: str | None, option: str) -> dict[int, Position] | None:
     return {position.partition: position for position in found}
 
 
-def _tell(found: Audit, sealed: Evidence) -> None:
+def _tell(found: Audit, sealed: Evidence, photo_id: str | None) -> None:
     for each in found.breaks:
         say(f"broken  {_place(each)}: {each.problem}")
     for event in sealed.tampered:
@@ -186,17 +187,22 @@ def _tell(found: Audit, sealed: Evidence) -> None:
     photos = "1 photo" if found.photos == 1 else f"{found.photos:,} photos"
     say(f"{photos}, {found.events:,} events: {_verdict(found, sealed)}")
     if found.anchor is not None:
-        say(f"anchor {found.anchor}  up to {','.join(found.positions)}")
+        whose = "" if photo_id is None else "of this photo alone, "
+        say(f"anchor {found.anchor}  {whose}up to {','.join(found.positions)}")
     if found.digest is not None:
         say(f"digest {found.digest}  of the photo's last event")
 
 
-def _compare(found: Audit, noted: str | None) -> None:
+def _compare(found: Audit, noted: str | None, photo_id: str | None) -> None:
     """Print whether the log still has the anchor that was noted."""
     if noted is None or found.anchor is None:
         return
     if found.anchor != noted.lower():
-        say(f"noted  {noted}: the log has changed since then")
+        if photo_id is None:
+            unless = "the anchor of one photo alone: name that photo too"
+        else:
+            unless = "the anchor of the whole log: name no photo then"
+        say(f"noted  {noted}: the log has changed since then, unless this is {unless}")
         return
     newest = max(Position.parse(position).ms for position in found.positions)
     day = datetime.fromtimestamp(newest / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -32,7 +32,7 @@ from domain.photo.events import (
 from domain.photo.results import ORIGINAL, Rendition
 from domain.system_events import SystemData
 from ops.errors import UserError
-from ops.maintenance.audit import UNKNOWN, Chains
+from ops.maintenance.audit import Chains
 from ops.maintenance.export_file import Export, Sourced, is_photo
 from ops.maintenance.log_export import Progress
 from store.archive.adding import AT_ONCE, PARTS_MAX
@@ -56,11 +56,13 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
     """A sound export: what of it is imported. ``digest`` is the SHA-256 of the whole file, in hex.
 
+    ``anchor`` is that of its events alone, as ``ops.maintenance.audit`` computes it.
     ``files`` are those to store, by key. ``unnamed`` counts files that no event names, ``damages``
     says what was wrong and accepted.
     """
 
     digest: str
+    anchor: str
     events: int
     foreign: int
     files: dict[str, Recorded]
@@ -96,17 +98,16 @@ async def check(
     for partition in range(export.manifest.partitions):
         async for each in in_thread(export.entries(partition)):
             fields = each.entry.fields
-            chains.take(StoredEntry(position=each.place, fields=fields))
             if is_foreign(fields):
                 foreign += 1
                 continue
+            chains.take(StoredEntry(position=each.place, fields=fields))
             named.take(each, event_of(each, export.manifest.partitions))
             if chains.events % AT_ONCE == 0:
                 progress(chains.events, None)
     damages = [
         f"broken  {each.chain}  version {each.version} at {each.position}: {each.problem}"
         for each in chains.breaks
-        if each.chain != UNKNOWN
     ]
     files, unnamed = dict[str, Recorded](), 0
     there = export.files()
@@ -125,6 +126,7 @@ async def check(
         raise DamagedExport(damages)
     return Checked(
         digest=digest,
+        anchor=chains.anchor,
         events=chains.events,
         foreign=foreign,
         files=files,

@@ -67,11 +67,17 @@ WORKING_MS = 10_000
 class Imported(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """``foreign`` counts entries that were not events and were left out, ``unnamed`` files that no
     event names, ``webhooks`` those that were disabled, ``keys`` API keys that were in force and do
-    not work any more."""
+    not work any more.
+
+    ``anchor`` is that of the imported events, which end at ``positions``, one in each partition;
+    there are no positions if the import was done before.
+    """
 
     events: int
     foreign: int
     blobs: int
+    anchor: str
+    positions: tuple[str, ...] = ()
     unnamed: int = 0
     webhooks: int = 0
     keys: int = 0
@@ -97,13 +103,13 @@ async def import_(
     """
     if await _is_done(log, blobs, checked.digest):
         keys = await _revoke_access(log) if revoke_access else 0
-        return Imported(events=0, foreign=0, blobs=0, keys=keys)
+        return Imported(events=0, foreign=0, blobs=0, anchor=checked.anchor, keys=keys)
     await log_ownership.check(log, blobs, setting="The data folder or the bucket")
     stored = 0
     for number, (key, recorded) in enumerate(checked.files.items()):
         progress(number, len(checked.files))
         stored += await _store(blobs, export, key, recorded)
-    events = await _add_all(log, export, progress)
+    events, ends = await _add_all(log, export, progress)
     for partition in range(log.partitions):
         await _skip_dispatch(log, partition)
     disabled = await _disable_webhooks(log)
@@ -113,6 +119,8 @@ async def import_(
         events=events,
         foreign=checked.foreign,
         blobs=stored,
+        anchor=checked.anchor,
+        positions=tuple(map(str, ends)),
         unnamed=checked.unnamed,
         webhooks=disabled,
         keys=keys,
@@ -207,8 +215,8 @@ async def _is_stored(blobs: Blobs, key: str, recorded: Recorded) -> bool:
     return sha256.hexdigest() == recorded.sha256
 
 
-async def _add_all(log: Log, export: Export, progress: Progress) -> int:
-    """Add the events of all partitions; return how many there are."""
+async def _add_all(log: Log, export: Export, progress: Progress) -> tuple[int, list[Position]]:
+    """Add the events of all partitions; return how many there are, and the last positions."""
     adder = Adder(log.redis, log.keys, log.log_id)
     ends = [Position.start(partition) for partition in range(log.partitions)]
     waiting: list[list[Entry]] = [[] for _ in ends]
@@ -234,7 +242,7 @@ async def _add_all(log: Log, export: Export, progress: Progress) -> int:
             progress(events, None)
     for partition in range(log.partitions):
         await flush(partition)
-    return events
+    return events, ends
 
 
 def _target(log: Log, export: Export, each: Sourced) -> int:

@@ -1,13 +1,16 @@
 import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from domain.photo.events import AnyEvent
 from ops import event_format
 from ops.event_format import Shown, plural, printable, printable_json, say, say_json, sized, what
+from tests.store.log.test_codec import EVERY_EVENT
 
 
 def line_of(kind: str, **data: Any) -> str:
@@ -120,10 +123,35 @@ def line_of(kind: str, **data: Any) -> str:
             "session trip, sessionId=trip, to=tour",
         ),
         ("pipeline.turned", {"stage": "metadata", "by": 90}, "stage=metadata, by=90"),
+        (
+            "log.recovered",
+            {"epoch": 2, "events": 20, "ends": ["0:1-0"], "lost": ["a segment"], "reason": None},
+            "epoch 2, 20 events, a segment",
+        ),
+        (
+            "log.recovered",
+            {"epoch": 3, "events": 1, "ends": ["1:1-0"], "partitions": [1, 2], "reason": None},
+            "epoch 3, partitions 1 2, 1 event",
+        ),
+        ("projections.rebuild.requested", {"reason": "a new disk"}, "a new disk"),
+        (
+            "photo.turned",
+            {"by": 90, "why": None, "files": ["a", "b"], "flat": False},
+            'by=90, files=["a","b"], flat=false',
+        ),
     ],
 )
 def test_an_event_is_one_line(kind: str, data: dict[str, Any], line: str) -> None:
     assert line_of(kind, **data) == line
+
+
+@pytest.mark.parametrize("data", EVERY_EVENT, ids=lambda data: data.TYPE)
+def test_no_event_is_shown_with_values_of_python(data: AnyEvent) -> None:
+    fields = {**msgspec.to_builtins(data), "reason": None}
+
+    line = line_of(type(data).TYPE, **fields)
+
+    assert not re.search(r"[=, ](None|True|False)\b|\['|\{'|=", line)
 
 
 TRICKS = [

@@ -2,6 +2,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from domain.clients.api_keys import ApiKeyCreated
 from domain.clients.revocations import (
     CLOCK_LEEWAY,
     LONGEST_LIFE,
@@ -127,6 +128,26 @@ def test_revocations_older_than_any_token_are_dropped() -> None:
     assert (set(kept.tokens), set(kept.clients)) == ({"t1", "t2"}, {"alice"})
     assert (set(gone.tokens), set(gone.clients)) == ({"t2"}, set())
     assert (first.revocations.everyone, gone.everyone) == (NOW - timedelta(days=1), None)
+
+
+def test_a_time_before_the_oldest_valid_token_is_recorded_only_if_it_ends_a_key() -> None:
+    created = NOW - 2 * LONGEST_LIFE
+    key = ApiKeyCreated(
+        key_id="k", name="camera", digest="d", scopes=("photos:read",), client_id="ann"
+    )
+    with_key = evolve(Controls(), key, created)
+    of_all = RevokeAccess(now=NOW, before=created)
+    of_other = RevokeAccess(now=NOW, client_id="bob", before=created)
+    youngest = RevokeAccess(now=NOW, before=NOW - LONGEST_LIFE - CLOCK_LEEWAY + SECOND)
+
+    (event,) = decide(of_all, with_key)
+
+    assert decide(of_all, Controls()) == decide(of_other, with_key) == ()
+    assert decide(youngest, Controls()) != ()
+    assert isinstance(event, AccessRevoked)
+    ended = evolve(with_key, event, NOW)
+    assert (ended.api_keys.active, decide(of_all, ended)) == ({}, ())
+    assert not is_superseded(event, NOW, ended.revocations)
 
 
 def test_a_narrower_revocation_leaves_that_of_everyone() -> None:

@@ -68,6 +68,18 @@ async def test_a_key_acts_for_its_client_within_its_scopes(gateway: Gateway) -> 
     }
 
 
+async def test_a_route_that_is_closed_to_keys_advises_to_use_a_token(gateway: Gateway) -> None:
+    made = await key(gateway, scopes=["ops.read"], clientId=None)
+    await until_known(gateway)
+
+    answer = await gateway.client.delete(f"/api/keys/{made['id']}", headers=gateway.bearer("key"))
+
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (403, "scope-required")
+    assert problem["detail"] == "API keys may not do this, whatever their scopes."
+    assert problem["advice"] == "Use a token instead of the API key."
+
+
 async def test_a_key_is_told_its_own_scopes_and_id(gateway: Gateway) -> None:
     made = await key(gateway, scopes=["ops.read", "audit.read"], clientId=None)
     await until_known(gateway)

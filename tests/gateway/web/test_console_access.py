@@ -106,9 +106,9 @@ async def test_an_operator_reads_that_revoking_ends_keys_and_their_own_session(
     page = await console(stranger, system, "clients")
     headers = {"Authorization": f"Bearer {token_of(system, 'operator')}"}
     async with httpx.AsyncClient(base_url=system.url, headers=headers, trust_env=False) as client:
-        (
-            await client.post("/api/photos/upload", files={"file": ("own.jpg", jpeg())})
-        ).raise_for_status()
+        sent = await client.post("/api/photos/upload", files={"file": ("own.jpg", jpeg())})
+        seen = {"after": sent.raise_for_status().headers["X-Log-Position"]}
+        (await client.get("/api/photos", params=seen)).raise_for_status()
     await page.goto(f"{system.url}/console#clients?prefix=operator-of-console")
     button = page.get_by_role("button", name="Revoke access operator-of-console")
     await button.click()

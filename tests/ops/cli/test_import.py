@@ -133,10 +133,11 @@ def test_refused_files_are_refused_in_each_run_and_end_it_with_status_1(
     assert (first[0], second[0], shown.returncode) == (1, 1, 1)
     assert statuses(first[1]) == {"a.jpg": "queued", "notes.py": "skipped", **refused}
     assert statuses(second[1]) == {"a.jpg": "already imported", "notes.py": "skipped", **refused}
-    *_, note, reason, code, counted = shown.stderr.splitlines()
+    *_, note, reason, repeated, counted = shown.stderr.splitlines()
     assert note == "skipped, because they are not photos: 1 .py"
     assert "is in none of the supported formats" in reason
-    assert code.endswith(".jpg: unsupported-type")
+    assert "is in none of the supported formats" in repeated
+    assert repeated.endswith(" (unsupported-type)")
     assert counted == "1 already imported, 2 refused, 1 skipped"
 
 

@@ -93,6 +93,13 @@ def test_a_system_goes_on_in_another_place_with_all_its_history(
         uploaded(new, folder / "c.jpg")
 
 
+def test_a_check_without_segments_says_that_there_are_none(system: System) -> None:
+    checked = run(system, "info", "--check").stdout
+
+    assert "there are no segments to check yet" in checked
+    assert "are whole" not in checked
+
+
 def test_a_damaged_segment_is_named(shared_system: System) -> None:
     uploaded(shared_system, shared_system.data.parent / "segment.jpg")
     run(shared_system, "archive")

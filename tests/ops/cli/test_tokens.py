@@ -167,6 +167,19 @@ def test_a_revocation_that_changes_nothing_names_the_one_in_force(system: System
     assert re.fullmatch(r"Nothing to revoke: token [0-9a-f]+ is revoked already\.\n", said[5])
 
 
+def test_a_time_before_the_oldest_valid_token_revokes_nothing_and_says_why(system: System) -> None:
+    wish = ("tokens", "revoke", "--yes", "--before", "2020-01-01T00:00:00Z")
+
+    everyone = system.photolog(*wish)
+    client = system.photolog(*wish, "--client", "ann")
+
+    assert everyone.returncode == client.returncode == 0, everyone.stderr + client.stderr
+    up_to = "that was issued up to 2020-01-01T00:00:00+00:00 is valid any more: tokens live for 366"
+    assert everyone.stdout.startswith(f"No token {up_to} days at most. API keys that ")
+    assert client.stdout.startswith(f"No token of ann {up_to} days at most. API keys of ann that ")
+    assert system.photolog("tokens", "list").stdout == "There are no revocations.\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

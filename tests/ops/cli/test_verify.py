@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,26 @@ def test_the_command_compares_a_noted_anchor(whole: OnLog, valkey_url: str) -> N
     assert same.stdout.startswith("1 photo, 5 events: all intact\nanchor ")
     assert same.stdout.splitlines()[-1].startswith("matches the anchor noted up to 20")
     assert "matches" not in other.stdout
-    assert other.stdout.endswith(f"\nnoted  {options[3]}: the log has changed since then\n")
+    assert f"\nnoted  {options[3]}: the log has changed since then, unless " in other.stdout
+
+
+def test_the_anchor_of_one_photo_says_so_and_is_compared_with_that_photo(
+    whole: OnLog, valkey_url: str
+) -> None:
+    photo_id = whole(photo)
+    of_one = run("verify", photo_id, PHOTOLOG_REDIS_URL=valkey_url)
+    found = re.search("^anchor (.+)  of this photo alone, up to (.+)$", of_one.stdout, re.MULTILINE)
+    assert found is not None, of_one.stdout
+    options = ("--anchor", found[1], "--upto", found[2])
+
+    again = run("verify", photo_id, *options, PHOTOLOG_REDIS_URL=valkey_url)
+    of_all = run("verify", *options, PHOTOLOG_REDIS_URL=valkey_url)
+    reverse = run("verify", photo_id, *noted(valkey_url), PHOTOLOG_REDIS_URL=valkey_url)
+
+    assert (again.exit_code, of_all.exit_code, reverse.exit_code) == (0, 1, 1)
+    assert "matches the anchor" in again.stdout
+    assert "unless this is the anchor of one photo alone: name that photo too\n" in of_all.stdout
+    assert "unless this is the anchor of the whole log: name no photo then\n" in reverse.stdout
 
 
 def test_the_command_has_no_anchor_for_a_position_that_is_lost(
