@@ -88,6 +88,8 @@ class Reading:
         end = await self._log.trimmed(self._position.partition)
         if self._upto is not None:
             end = min(end, self._upto)
+        if end <= self._position:
+            return  # nothing has left the stream: the archive may not even be there
         if await self._log.archive.segments(self._position, end) < LEAST_SEGMENTS:
             return
         asked, answered = anyio.create_memory_object_stream[Sealed](AHEAD - 1)

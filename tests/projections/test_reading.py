@@ -11,8 +11,8 @@ from projections.rebuild import RebuildReport
 from projections.unpacker import Unpacker
 from projections.unpacking import Unpack, Unpacked
 from projections.verify import verify
-from store.archive.archive import FOLDER
-from store.blobs.folder import FolderBlobs
+from store.archive.archive import FOLDER, Archive
+from store.blobs.folder import FolderBlobs, FolderReader
 from store.errors import Corrupt
 from store.log.archived import Sealed
 from store.log.log import Log
@@ -76,6 +76,19 @@ async def test_two_processes_give_the_tables_of_one(
 
     assert len(asked) > len(PHOTOS)
     assert live_rows(generations) == expected
+    assert (await verify(log, generations)).equal
+
+
+async def test_a_log_that_is_all_in_the_stream_needs_no_archive(
+    log: Log, generations: Generations, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a new system the folder of the blobs may not be there yet."""
+    monkeypatch.setattr(rebuild, "processors", lambda: 2)
+    await execute(log, *SCRIPT)
+    log.archive = Archive(FolderReader(tmp_path / "none"), log.log_id)
+
+    await rebuild.rebuild(log, generations)
+
     assert (await verify(log, generations)).equal
 
 
