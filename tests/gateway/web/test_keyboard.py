@@ -229,3 +229,28 @@ async def test_information_that_closes_gives_the_focus_to_its_button(visitor: Vi
         button = page.get_by_role("dialog").get_by_role("button", name="Information")
         await expect(button).to_have_attribute("aria-pressed", is_shown)
         await expect(button).to_be_focused()
+
+
+async def test_what_has_the_focus_stays_where_it_is_while_what_is_above_changes(
+    stranger: Visitor, system: System
+) -> None:
+    await stranger.page.set_viewport_size({"width": 390, "height": 844})
+    page = await console(stranger, system, "overview")
+    parts = page.get_by_role("region", name="Parts")
+    await parts.evaluate(
+        """parts => {
+          const more = document.createElement("div");
+          more.id = "more";
+          more.style.height = "600px";
+          parts.closest(".overview").prepend(more);
+          parts.focus();
+        }"""
+    )
+    before = await parts.evaluate("parts => parts.getBoundingClientRect().top")
+
+    await stranger.upload("one.jpg", jpeg())
+    await expect(page.locator("#more")).to_have_count(0)
+
+    after = await parts.evaluate("parts => parts.getBoundingClientRect().top")
+    assert after == pytest.approx(before, abs=2)
+    await expect(parts).to_be_focused()

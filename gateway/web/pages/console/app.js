@@ -104,6 +104,7 @@ async function refresh() {
 
 /** @param {() => void} put replaces what the view shows */
 function keepingPlace(put) {
+  const top = document.activeElement?.getBoundingClientRect().top ?? 0;
   const focused = document.activeElement?.id ?? "";
   const scrolled = [...document.querySelectorAll(".scroll")].map(({ id, scrollLeft }) => ({ id, scrollLeft }));
   put();
@@ -112,6 +113,9 @@ function keepingPlace(put) {
     if (table) table.scrollLeft = scrollLeft;
   }
   if (focused !== "" && document.activeElement === document.body) document.getElementById(focused)?.focus({ preventScroll: true });
+  // What is above may have grown: who uses the keyboard does not lose sight of where they are.
+  const after = document.activeElement;
+  if (focused !== "" && after?.id === focused && byId("view").contains(after)) scrollBy({ top: after.getBoundingClientRect().top - top, behavior: "instant" });
 }
 
 /** @param {unknown} error */
