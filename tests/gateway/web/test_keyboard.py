@@ -30,7 +30,10 @@ FOCUSED = """() => {
   if (element === null || element === document.body) return null;
   element.getAnimations({ subtree: true }).forEach(animation => animation.finish());
   const box = element.getBoundingClientRect();
-  const [x, y] = [box.left + box.width / 2, box.top + Math.min(box.height, 40) / 2];
+  // Of a part that is taller than the window, the top may be out of sight.
+  const seen = (Math.max(box.top, 0) + Math.min(box.bottom, innerHeight)) / 2;
+  const x = box.left + box.width / 2;
+  const y = box.top < 0 ? seen : box.top + Math.min(box.height, 40) / 2;
   const top = document.elementFromPoint(x, y);
   const hasRing = one => {
     const { outlineStyle, outlineWidth } = getComputedStyle(one);
