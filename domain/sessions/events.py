@@ -29,7 +29,7 @@ def chain_of(client_id: str, session_id: str) -> str:
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What came of a session.
+    """The result of a session.
 
     ``received`` counts uploads of new bytes; they are now ``completed``, ``failed`` or ``deleted``.
     ``duplicates`` counts uploads of bytes that the client had already. ``expected`` is None if the

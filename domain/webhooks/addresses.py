@@ -62,7 +62,7 @@ def allowed(
     """Return the first address that may be reached; without TLS only one of ``private``.
 
     Raises:
-        NotAllowed: there is none.
+        NotAllowed: webhooks may reach none of them.
     """
     for address in addresses:
         if _is_listed(address, private) or (encrypted and is_public(address)):

@@ -21,7 +21,7 @@ class _Request(
 
 
 class WebhookChange(_Request, frozen=True, kw_only=True):
-    """What a webhook is to be from now on. ``types`` are event types; none means all.
+    """The new settings of a webhook. ``types`` are event types; an empty list means all.
 
     The webhook of a client gets only events of photos and sessions: other types, which concern the
     system, are rejected as `invalid-webhook`.

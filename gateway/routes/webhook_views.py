@@ -79,8 +79,8 @@ class DeliveryView(_Shape, frozen=True, kw_only=True):
 
     ``outcome`` is `delivered`, `rejected` (an answer other than 2xx), `gone` (410), `timeout`,
     `unreachable`, `not-allowed` (the address is not public) or `tls` (no valid certificate).
-    ``answer`` begins the body of the answer, or says why there is none. ``next_attempt_at`` is null
-    if there will be no other attempt.
+    ``answer`` is the beginning of the answer's body, or why no answer came. ``next_attempt_at`` is
+    null if there will be no other attempt.
     """
 
     position: str

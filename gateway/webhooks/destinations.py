@@ -1,4 +1,4 @@
-"""Where the connections of webhooks go: to addresses that they may reach.
+"""Connects webhooks to addresses that they may reach.
 
 A name is resolved once for each connection, all of its addresses are checked, and the connection
 goes to one of those that passed: an answer that changes afterwards changes nothing. TLS still

@@ -44,7 +44,7 @@ BODY_S = 2.0
 _SECONDS = re.compile(rb"[0-9]{1,9}")
 
 Outcome = Literal["delivered", "rejected", "gone", "timeout", "unreachable", "not-allowed", "tls"]
-"""What came of an attempt.
+"""The result of an attempt.
 
 | outcome | meaning |
 |---|---|
@@ -228,7 +228,7 @@ def _outcome_of(status: int) -> Outcome:
 
 
 def _retry_after_s(headers: Iterable[tuple[bytes, bytes]]) -> float:
-    """Return the seconds of ``Retry-After``; 0 if there are none, or a date."""
+    """Return the seconds of ``Retry-After``; 0 if it is missing or a date."""
     for name, value in headers:
         if name.lower() == b"retry-after" and _SECONDS.fullmatch(value):
             return min(float(value), LONGEST_WAIT_S)

@@ -200,7 +200,7 @@ class HeldTasks:
         return found
 
     def ready_class(self) -> str | None:
-        """Return the most urgent class of the ready tasks; None if there are none."""
+        """Return the most urgent class of the ready tasks; None if no task is ready."""
         priority = min((each.task.priority for each in self._ready.values()), default=None)
         return None if priority is None else lane(priority)
 

@@ -61,7 +61,7 @@ def _cpu_s() -> float:
 
 
 class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
-    """What the process of one rebuild reports; ``peak_bytes`` is the memory of all processes."""
+    """The report of one rebuild; ``peak_bytes`` is the memory of all its processes."""
 
     took: Took
     peak_bytes: int

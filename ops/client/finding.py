@@ -15,7 +15,7 @@ import msgspec
 from domain.photo.formats import HEAD_BYTES, sniff
 
 MARKS = ("secret", "lock", "valkey", "blobs", "read-model")
-"""What a data folder contains; it may lack some, such as ``valkey`` with a server elsewhere."""
+"""Names in a data folder. Some may be missing, such as ``valkey`` if Redis runs elsewhere."""
 
 MARKS_NEEDED = 3
 

@@ -60,7 +60,7 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """What receives the outcome of each file, the reason for a wait, and what else is notable."""
+    """Functions that receive the outcome of each file, the reason for a wait, and notes."""
 
     ended: Ended
     waiting: Waiting
@@ -188,7 +188,7 @@ class Importer:
         await self._send(lacking)
 
     async def _sha256(self, file: File) -> str | None:
-        """Return the SHA-256 of the file; None, after its failure was told, if there is none."""
+        """Return the SHA-256 of the file, or report why it cannot be read and return None."""
         if (known := self._ledger.sha256_of(file)) is not None:
             return known
         try:
