@@ -36,7 +36,7 @@ TOGETHER = 100
 IS_SHA256 = re.compile(rb"[0-9a-f]{64}")
 
 STEPS = 200
-"""The most steps of one call, so that it ends within seconds."""
+"""The most steps and looks of one call, so that it ends within seconds."""
 
 
 class HashSplitter:
@@ -70,9 +70,11 @@ class HashSplitter:
                     if steps == 0:  # the next call looks at the same clients again
                         self._within[partition] = client_id, within or 0
                         return moved
-            cursor = self._cursors[partition] = after
+            cursor, steps = after, steps - 1
+            self._cursors[partition] = cursor
             if cursor == 0:
                 self._due_at[partition] = anyio.current_time() + EVERY_S
+            if cursor == 0 or steps <= 0:
                 return moved
 
     async def _large(self, partition: int, roots: Sequence[bytes]) -> list[str]:
