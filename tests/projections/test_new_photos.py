@@ -22,7 +22,7 @@ from store.log import codec
 from store.log.stream import Recorded
 from store.sqlite.connection import Connection
 from tests.projections.conftest import rows
-from tests.projections.stories import SCRIPT, Chronicle, fail, photo_id, processed, upload
+from tests.projections.stories import SCRIPT, Chronicle, delete, fail, photo_id, processed, upload
 from tests.projections.test_fold import CHOICES, folded, split
 
 pytestmark = pytest.mark.usefixtures("small_pages")
@@ -127,3 +127,13 @@ def test_a_failure_is_applied_with_what_followed() -> None:
     assert [recorded[number].event.type for number in left] == [
         each.event.type for each in recorded
     ]
+
+
+def test_what_an_operator_did_to_a_new_photo_is_listed() -> None:
+    recorded = Chronicle.of(upload(1, session_id=None), *processed(1), delete(1)).recorded
+    recorded[-1] = _by_operator(recorded[-1])
+
+    found = folded_apart([recorded])
+
+    assert len(found["audit"]) == 1
+    assert found == folded([recorded])
