@@ -10,7 +10,7 @@ import anyio
 from anyio import to_thread
 
 from projections import new_photos
-from projections.generation import FORM, INDEXES, MEANING, READ_MODELS, SCHEMA
+from projections.generation import FORM, INDEXES, MEANING, OF_ONE_PHOTO, READ_MODELS, SCHEMA
 from projections.models import checkpoints, history, history_pages
 from projections.reading import Opening, Page, Reading
 from projections.unpacker import Unpacker
@@ -144,7 +144,7 @@ def apply_page(db: Connection, page: Page) -> None:
         if model is history:
             history.apply_paged(db, page.upto.partition, page.paged)
         else:
-            model.apply(db, others if model in new_photos.MODELS else page.recorded)
+            model.apply(db, others if model in OF_ONE_PHOTO else page.recorded)
     checkpoints.advance(db, page.upto)
 
 

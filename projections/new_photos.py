@@ -10,18 +10,14 @@ import msgspec
 
 from domain.clients.usage import Usage
 from domain.photo.events import Event
-from projections.generation import ReadModel
 from projections.models import audit, dead_letters, jobs, photos, sessions
 from projections.models.photos import uploaded
 from store.log.stream import Recorded
 from store.sqlite.connection import Connection, Row
 
-MODELS: tuple[ReadModel, ...] = (photos, jobs)
-"""The read models each of whose rows is of one photo, and which read no other rows."""
-
 
 class NewPhotos(msgspec.Struct, frozen=True, array_like=True):
-    """The rows of ``MODELS``, in the order of their columns, and what clients use more."""
+    """Rows of ``photos`` and ``jobs``, in the order of their columns, and what clients use more."""
 
     photos: list[Row]
     jobs: list[Row]
@@ -35,8 +31,8 @@ class NewPhotos(msgspec.Struct, frozen=True, array_like=True):
 def fold(recorded: Sequence[Recorded]) -> tuple[NewPhotos, list[int]]:
     """Fold the events of new photos; return also which events are to be applied nevertheless.
 
-    These are all events of other photos, for all read models, and some of new ones, for the read
-    models that are not among ``MODELS``.
+    These are all events of other photos, for all read models, and some of new ones, for the other
+    read models than ``photos`` and ``jobs``.
     """
     new = uploaded(recorded)
     of_new = [each for each in recorded if each.event.data.photo_id in new]

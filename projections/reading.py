@@ -69,6 +69,7 @@ class Reading:
         self._waiting = waiting
         self._count = count
         self._unpacker = unpacker
+        self._is_behind = False
 
     async def run(self, into: MemoryObjectSendStream[Opening]) -> None:
         """Send the pages in order, and close the stream after the last one."""
@@ -105,7 +106,7 @@ class Reading:
         with answered:
             try:
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._ask, unpacker, self._position, end, asked, into)
+                    tasks.start_soon(self._ask, unpacker, self._position, end, asked)
                     await self._answer(unpacker, answered, into)
             except* Ended:
                 logger.warning("the process that unpacks the archive has ended: going on without")
@@ -116,7 +117,6 @@ class Reading:
         after: Position,
         end: Position,
         asked: MemoryObjectSendStream[Sealed],
-        into: MemoryObjectSendStream[Opening],
     ) -> None:
         """Ask for one segment after the other; the other process folds while this one is behind."""
         with asked, suppress(Ended):  # whoever waits for the answers notices it
@@ -124,7 +124,7 @@ class Reading:
             while after < end:
                 sealed = await self._log.archive.sealed(after)
                 await asked.send(sealed)
-                request = Unpack(sealed.data, after[1:], end[1:], fold=is_behind(into))
+                request = Unpack(sealed.data, after[1:], end[1:], fold=self._is_behind)
                 await unpacker.send(request)
                 after = sealed.last
 
@@ -136,6 +136,7 @@ class Reading:
     ) -> None:
         async for sealed in answered:
             answer = await unpacker.receive(sealed)
+            self._is_behind = is_behind(into)
             for note in answer.notes:
                 logger.warning("%s", note)
             if answer.upto is not None:
@@ -145,8 +146,8 @@ class Reading:
 
 
 def is_behind(pages: MemoryObjectSendStream[Opening]) -> bool:
-    """Return whether pages wait for the thread that folds them."""
-    return pages.statistics().current_buffer_used > 0
+    """Return whether the thread that folds the pages has one at hand, rather than waits for it."""
+    return pages.statistics().tasks_waiting_receive == 0
 
 
 def _unpacked(upto: Position, answer: Unpacked) -> Page:

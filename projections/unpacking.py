@@ -10,6 +10,7 @@ import logging
 import struct
 import sys
 from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import IO
 
@@ -124,15 +125,27 @@ def receive(source: IO[bytes]) -> bytes | None:
 
 
 def serve(source: IO[bytes], sink: IO[bytes]) -> None:
-    """Answer each request to unpack until the input ends."""
+    """Answer each request to unpack until the input ends.
+
+    A thread writes the answers: the next one is made while the other process is busy.
+    """
     pager = Pager(())
-    while (message := receive(source)) is not None:
-        match _requests.decode(message):
-            case Begin(waiting=waiting, page_size=size):
-                pager = Pager(waiting, size)
-            case Unpack() as request:
-                sink.write(frame(_answer(request, pager)))
-                sink.flush()
+    written: Future[None] | None = None
+    with ThreadPoolExecutor(1) as writer:
+        while (message := receive(source)) is not None:
+            match _requests.decode(message):
+                case Begin(waiting=waiting, page_size=size):
+                    pager = Pager(waiting, size)
+                case Unpack() as request:
+                    answer = frame(_answer(request, pager))
+                    if written is not None:
+                        written.result()
+                    written = writer.submit(_write, sink, answer)
+
+
+def _write(sink: IO[bytes], answer: bytes) -> None:
+    sink.write(answer)
+    sink.flush()
 
 
 def _answer(request: Unpack, pager: Pager) -> Answer:
@@ -145,14 +158,7 @@ def _answer(request: Unpack, pager: Pager) -> Answer:
 def _unpacked(request: Unpack, pager: Pager) -> Unpacked:
     segment = Segment(request.segment)
     partition = segment.head.partition
-    events = Events([], [], [])
-    for entry in segment.entries():
-        _, *place = Position.of_entry(partition, entry.entry_id)
-        body = body_of(entry.parts)
-        if body is not None and request.after < (place[0], place[1]) <= request.upto:
-            events.ms.append(place[0])
-            events.seq.append(place[1])
-            events.bodies.append(body)
+    events = _events(segment, request)
     left, new = events, None
     with _noted() as notes:
         recorded = _decoded(events, partition) if request.fold else None
@@ -174,6 +180,21 @@ def _unpacked(request: Unpack, pager: Pager) -> Unpacked:
         new=new,
         notes=notes,
     )
+
+
+def _events(segment: Segment, request: Unpack) -> Events:
+    """Return the events that are asked for; raises Corrupt if the segment is damaged."""
+    begin = segment.head.partition, *request.after
+    end = segment.head.partition, *request.upto
+    events = Events([], [], [])
+    for positions, entries in segment.placed():
+        for position, entry in zip(positions, entries, strict=True):
+            body = body_of(entry.parts)
+            if body is not None and begin < position <= end:
+                events.ms.append(position[1])
+                events.seq.append(position[2])
+                events.bodies.append(body)
+    return events
 
 
 def _decoded(events: Events, partition: int) -> list[Recorded] | None:
