@@ -9,11 +9,12 @@ from typing import cast
 import anyio
 from anyio import to_thread
 
-from projections.generation import FORM, INDEXES, MEANING, READ_MODELS, SCHEMA
+from projections import new_photos
+from projections.generation import FORM, INDEXES, MEANING, OF_ONE_PHOTO, READ_MODELS, SCHEMA
 from projections.models import checkpoints, history, history_pages
-from projections.models.history_pages import Paged
-from projections.reading import Opening, Reading
+from projections.reading import Opening, Page, Reading
 from projections.unpacker import Unpacker
+from projections.unpacking import GARBAGE
 from store.errors import Corrupt
 from store.log.log import Log
 from store.log.position import Position
@@ -26,10 +27,6 @@ Progress = Callable[[int, int], None]
 
 BATCH = 4_000
 """Events of one commit of a fold of the whole log: most photos are then written once."""
-
-GARBAGE = 1_000_000
-"""Objects that are made between two collections of garbage while pages are folded."""
-
 CACHE_KIB = 65_536
 """Pages that a fold of the whole log may keep in memory; the indexes are sorted in as much."""
 
@@ -120,11 +117,10 @@ async def in_log(log: Log, position: Position) -> bool:
     return await log.at(position, safe=False) is not None
 
 
-def apply(db: Connection, recorded: Sequence[Recorded], paged: Paged | None = None) -> None:
+def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
     """Fold events of one partition, in order, inside the caller's transaction.
 
     Events at or before the checkpoint are skipped: applied twice, an event changes nothing.
-    ``paged`` is what these events bring to the history, if it is known already.
     """
     if not recorded:
         return
@@ -133,11 +129,23 @@ def apply(db: Connection, recorded: Sequence[Recorded], paged: Paged | None = No
     if not new:
         return
     for model in READ_MODELS:
-        if model is history and paged is not None and len(new) == len(recorded):
-            history.apply_paged(db, new[0].position.partition, paged)
-        else:
-            model.apply(db, new)
+        model.apply(db, new)
     checkpoints.advance(db, new[-1].position)
+
+
+def apply_page(db: Connection, page: Page) -> None:
+    """Fold a page that follows the checkpoint, inside the caller's transaction."""
+    others = page.recorded
+    if page.new is not None:
+        new_photos.store(db, page.new)
+        ids = page.new.ids
+        others = [each for each in others if each.event.data.photo_id not in ids]
+    for model in READ_MODELS:
+        if model is history:
+            history.apply_paged(db, page.upto.partition, page.paged)
+        else:
+            model.apply(db, others if model in OF_ONE_PHOTO else page.recorded)
+    checkpoints.advance(db, page.upto)
 
 
 class Tally:
@@ -241,12 +249,12 @@ def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 def _commit(db: Connection, opening: Opening) -> tuple[Position, int] | None:
     """Return the last position and the number of the events; None if there were none."""
-    recorded, paged = opening()
-    if not recorded:
+    page = opening()
+    if page is None:
         return None
     with db.transaction():
-        apply(db, recorded, paged)
-    return recorded[-1].position, len(recorded)
+        apply_page(db, page)
+    return page.upto, page.events
 
 
 class _Meter:

@@ -48,6 +48,9 @@ READ_MODELS: tuple[ReadModel, ...] = (
 )
 """The read models in the order in which they apply events."""
 
+OF_ONE_PHOTO: tuple[ReadModel, ...] = (photos, jobs)
+"""The read models that ``projections.new_photos`` folds apart: each row is of one photo."""
+
 SCHEMA = "\n".join([checkpoints.SCHEMA, *(model.SCHEMA for model in READ_MODELS)])
 
 INDEXES = "\n".join((photos.INDEXES, jobs.INDEXES))

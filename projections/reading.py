@@ -10,13 +10,14 @@ import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from projections.models.history_pages import Paged, Pager, Stored
+from projections.new_photos import NewPhotos
 from projections.unpacker import Ended, Unpacker
 from projections.unpacking import Unpack, Unpacked
 from store.log.archived import Page as Entries
 from store.log.archived import Sealed
 from store.log.log import Log
 from store.log.position import Position
-from store.log.stream import Recorded, events_in, recorded_of
+from store.log.stream import Recorded, events_in
 
 LEAST_SEGMENTS = 16
 """From how many segments on it is worth to start another process, which takes a fifth of a second
@@ -29,15 +30,21 @@ logger = logging.getLogger("photolog.projector")
 
 
 class Page(NamedTuple):
-    """Events of one partition, and what they bring to the history."""
+    """The next events of one partition, up to ``upto``, and what they bring.
 
+    ``recorded`` are those that are to be applied; the rows of ``new`` photos are made already.
+    """
+
+    upto: Position
+    events: int
     recorded: Sequence[Recorded]
     paged: Paged
+    new: NewPhotos | None = None
 
 
-Opening = Callable[[], Page]
-"""Decodes a page that was read; raises Corrupt. Call it in the thread that folds the page: two busy
-threads of Python only take turns."""
+Opening = Callable[[], Page | None]
+"""Decodes a page that was read, None if it has no events; raises Corrupt. Call it in the thread
+that folds the page: two busy threads of Python only take turns."""
 
 
 class Reading:
@@ -62,6 +69,7 @@ class Reading:
         self._waiting = waiting
         self._count = count
         self._unpacker = unpacker
+        self._is_behind = False
 
     async def run(self, into: MemoryObjectSendStream[Opening]) -> None:
         """Send the pages in order, and close the stream after the last one."""
@@ -76,12 +84,14 @@ class Reading:
                 self._position = Position.of_entry(self._position.partition, entries[-1][0])
                 await into.send(partial(self._opened, entries, pager))
 
-    def _opened(self, entries: Entries, pager: Pager) -> Page:
+    def _opened(self, entries: Entries, pager: Pager) -> Page | None:
         recorded = events_in(self._position.partition, entries)
         upto = self._upto
         if upto is not None and recorded and recorded[-1].position > upto:
             recorded = [each for each in recorded if each.position <= upto]
-        return Page(recorded, pager.add(recorded))
+        if not recorded:
+            return None
+        return Page(recorded[-1].position, len(recorded), recorded, pager.add(recorded))
 
     async def _unpack(self, unpacker: Unpacker, into: MemoryObjectSendStream[Opening]) -> None:
         """Send the pages of what has left the stream, as far as the other process lives."""
@@ -108,12 +118,14 @@ class Reading:
         end: Position,
         asked: MemoryObjectSendStream[Sealed],
     ) -> None:
+        """Ask for one segment after the other; the other process folds while this one is behind."""
         with asked, suppress(Ended):  # whoever waits for the answers notices it
             await unpacker.begin(self._waiting)
             while after < end:
                 sealed = await self._log.archive.sealed(after)
                 await asked.send(sealed)
-                await unpacker.send(Unpack(sealed.data, after[1:], end[1:]))
+                request = Unpack(sealed.data, after[1:], end[1:], fold=self._is_behind)
+                await unpacker.send(request)
                 after = sealed.last
 
     async def _answer(
@@ -124,19 +136,21 @@ class Reading:
     ) -> None:
         async for sealed in answered:
             answer = await unpacker.receive(sealed)
-            if answer.ms:
-                rest = _rest(answer)
-                self._position = Position(self._position.partition, answer.ms[-1], answer.seq[-1])
-                self._waiting = rest if answer.pages else self._waiting + rest
-                await into.send(partial(_unpacked, self._position.partition, answer, rest))
+            self._is_behind = is_behind(into)
+            for note in answer.notes:
+                logger.warning("%s", note)
+            if answer.upto is not None:
+                self._position = Position(self._position.partition, *answer.upto)
+                self._waiting = answer.rest if answer.pages else self._waiting + answer.rest
+                await into.send(partial(_unpacked, self._position, answer))
 
 
-def _rest(answer: Unpacked) -> list[Stored]:
-    begin = len(answer.ms) - answer.rest
-    return [*map(Stored, answer.ms[begin:], answer.seq[begin:], answer.bodies[begin:])]
+def is_behind(pages: MemoryObjectSendStream[Opening]) -> bool:
+    """Return whether the thread that folds the pages has one at hand, rather than waits for it."""
+    return pages.statistics().tasks_waiting_receive == 0
 
 
-def _unpacked(partition: int, answer: Unpacked, rest: list[Stored]) -> Page:
-    positions = Position.of_numbers(partition, answer.ms, answer.seq)
-    recorded = recorded_of(positions, answer.bodies)
-    return Page(recorded, Paged(answer.pages, answer.members, rest))
+def _unpacked(upto: Position, answer: Unpacked) -> Page:
+    recorded = answer.left.recorded(upto.partition)
+    paged = Paged(answer.pages, answer.members, answer.rest)
+    return Page(upto, answer.count, recorded, paged, answer.new)

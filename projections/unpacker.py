@@ -1,10 +1,11 @@
 """Starts the process of ``unpacking`` when it is needed, and talks to it."""
 
+import fcntl
 import os
 import subprocess
 import sys
 from contextlib import suppress
-from typing import Self
+from typing import IO, Self
 
 import msgspec
 from anyio import to_thread
@@ -19,6 +20,9 @@ _answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 
 SETTINGS = "PHOTOLOG_"
 """How the variables begin that the process does not need, such as passwords."""
+
+PIPE_BYTES = 1 << 20
+"""What a pipe holds; any user of Linux may have as much."""
 
 COMMAND = (sys.executable, "-P", "-m", "projections.unpacking")
 
@@ -91,6 +95,9 @@ class Unpacker:
             )
         except OSError as error:
             raise Ended from error
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                _widen(pipe)
 
     def _send(self, request: Request) -> None:
         if self.process is None or self.process.stdin is None:
@@ -111,3 +118,10 @@ class Unpacker:
         if found is None:
             raise Ended
         return _answers.decode(found)
+
+
+def _widen(pipe: IO[bytes]) -> None:
+    """Let the pipe hold a message or two: each read of a full one waits for the interpreter."""
+    if sys.platform == "linux":
+        with suppress(OSError):  # beyond what the system allows
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)

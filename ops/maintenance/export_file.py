@@ -108,10 +108,10 @@ class Export:
             try:
                 segment = Segment(self._bytes(name))
                 self._check_next(segment, partition, previous)
-                for entry in segment.entries():
-                    last = Position.of_entry(partition, entry.entry_id)
-                    first = first or last
-                    yield Sourced((last.ms, last.seq, partition), entry, partition)
+                for positions, entries in segment.placed():
+                    first = first or positions[0]
+                    for last, entry in zip(positions, entries, strict=True):
+                        yield Sourced((last.ms, last.seq, partition), entry, partition)
             except (Corrupt, *_FAILURES) as error:
                 raise Corrupt(f"{name} of the export: {error}") from error
             previous = Previous(first=segment.head.first, sha256=segment.sha256)

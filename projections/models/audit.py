@@ -132,7 +132,7 @@ class AuditEntries(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
     listed = [each for each in recorded if type(each.event.data) in _LISTED]
-    db.execute_many(INSERT, [_row(each) for each in listed if _is_listed(each.event)])
+    db.execute_many(INSERT, [_row(each) for each in listed if is_listed(each.event)])
 
 
 def page(
@@ -159,7 +159,8 @@ def page(
     return AuditEntries(items=[_entry(*each) for each in stored.items()], next_cursor=end)
 
 
-def _is_listed(event: e.Event) -> bool:
+def is_listed(event: e.Event) -> bool:
+    """Return whether the event has a row."""
     kind = type(event.data)
     if kind in _OF_OPERATORS:
         return event.metadata.actor.startswith(OPERATOR)

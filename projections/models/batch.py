@@ -17,6 +17,13 @@ def listed(values: Iterable[object]) -> tuple[str]:
     return (msgspec.json.encode(list(values)).decode(),)
 
 
+def insert(db: Connection, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    """Insert rows that the table does not have; they have these columns, in this order."""
+    if rows:
+        marks = ", ".join("?" * len(columns))
+        db.execute_many(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows)  # noqa: S608 # names of our own schema
+
+
 class Rows:
     """Rows of ``table`` by their primary key, the first of ``columns``.
 
@@ -61,12 +68,7 @@ class Rows:
         removed = [(key,) for key in self._stored if key not in self.rows]
         if removed:
             self._db.execute_many(f"DELETE FROM {self._table} WHERE {self._key} = ?", removed)  # noqa: S608
-        if added:
-            marks = ", ".join("?" * len(self._columns))
-            self._db.execute_many(
-                f"INSERT INTO {self._table} ({', '.join(self._columns)}) VALUES ({marks})",  # noqa: S608
-                added,
-            )
+        insert(self._db, self._table, self._columns, added)
         for names, rows in changed.items():
             listing = ", ".join(f"{name} = ?" for name in names)
             self._db.execute_many(

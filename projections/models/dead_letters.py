@@ -4,7 +4,7 @@ A failed attempt that will be retried also has a row, which is not listed: it ke
 first failure.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -156,7 +156,7 @@ def _conditions(values: dict[str, Value]) -> list[str]:
 def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
     """Apply the events of photos that have a row, or get one in this batch: few have."""
     datas = [each.event.data for each in recorded if type(each.event.data) in _CONCERNED]
-    failing = {data.photo_id for data in datas if type(data) is e.StageFailed}
+    failing = failed(recorded)
     concerned = {data.photo_id for data in datas}
     failing |= {
         row[0]
@@ -171,6 +171,11 @@ def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
     for each in recorded:
         if each.event.data.photo_id in failing:
             _apply(db, each.event)
+
+
+def failed(recorded: Iterable[Recorded]) -> set[str]:
+    """Return the photos that get a row in this batch, if they have none."""
+    return {each.event.data.photo_id for each in recorded if type(each.event.data) is e.StageFailed}
 
 
 _ENDING = frozenset(

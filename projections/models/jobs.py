@@ -4,7 +4,7 @@ Every stage is recorded, even one that this version does not know. The jobs of a
 removed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -13,9 +13,9 @@ from domain.photo import events as e
 from domain.photo.status import STATUS_AFTER, Status
 from domain.pipeline.failures import Category
 from domain.pipeline.job_stages import JobStages, in_order, stages_of_job
-from projections.models.batch import Columns, Rows
+from projections.models.batch import Columns, Rows, insert
 from store.log.stream import Recorded
-from store.sqlite.connection import Connection, Value
+from store.sqlite.connection import Connection, Row, Value
 
 TABLES = ("jobs",)
 
@@ -126,9 +126,8 @@ def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
     A deleted photo loses its jobs, and a job that continues takes over what earlier ones have done:
     so all jobs of these photos are read.
     """
-    events = [each.event for each in recorded if type(each.event.data) in _TYPES]
+    events = _events(recorded)
     rows = Rows(db, "jobs", STORED)
-    ended: dict[Value, dict[str, _Ended]] = {}
     datas: list[Any] = [event.data for event in events if type(event.data) is not e.PhotoDeleted]
     named: set[str] = {data.job_id for data in datas}
     new: set[str] = {data.job_id for data in datas if type(data) in _BEGINNING}
@@ -136,14 +135,24 @@ def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
     if whole:
         rows.read(whole, by="photo_id")
     rows.read(named - new)
-    batch = _Batch(rows, ended)
-    for event in events:
-        batch.apply(event)
-    for job_id, stages in ended.items():
-        if job_id in rows.rows:
-            row = rows.rows[job_id]
-            row["ended"] = _column(stages, str(row["created_at"]))
+    _Batch(rows.rows).apply_all(events)
     rows.write()
+
+
+def fold_new(recorded: Sequence[Recorded]) -> list[Row]:
+    """Return the rows of the jobs of photos of which these are all events."""
+    rows: dict[Value, Columns] = {}
+    _Batch(rows).apply_all(_events(recorded))
+    return [tuple(row.values()) for row in rows.values()]
+
+
+def store_new(db: Connection, rows: Sequence[Row]) -> None:
+    """Write what ``fold_new`` has returned."""
+    insert(db, "jobs", STORED, rows)
+
+
+def _events(recorded: Iterable[Recorded]) -> list[e.Event]:
+    return [each.event for each in recorded if type(each.event.data) in _TYPES]
 
 
 _BEGINNING = frozenset((e.PhotoUploaded, e.ProcessingRequested))
@@ -162,16 +171,23 @@ _TYPES = _BEGINNING | {
 
 
 class _Batch:
-    """The jobs of a batch; ``ended`` has the stages of those that the batch changes."""
+    """The jobs of a batch, in ``rows``; ``_ended`` has the stages of those that it changes."""
 
-    def __init__(self, rows: Rows, ended: dict[Value, dict[str, _Ended]]) -> None:
-        self._rows = rows.rows
-        self._ended = ended
+    def __init__(self, rows: dict[Value, Columns]) -> None:
+        self._rows = rows
+        self._ended: dict[Value, dict[str, _Ended]] = {}
         self._of_photo: dict[Value, list[Value]] = {}
         for key, row in self._rows.items():
             self._of_photo.setdefault(row["photo_id"], []).append(key)
 
-    def apply(self, event: e.Event) -> None:
+    def apply_all(self, events: Iterable[e.Event]) -> None:
+        for event in events:
+            self._apply(event)
+        for job_id, stages in self._ended.items():
+            if row := self._rows.get(job_id):
+                row["ended"] = _column(stages, str(row["created_at"]))
+
+    def _apply(self, event: e.Event) -> None:
         data, at = event.data, event.timestamp
         if type(data) is e.StageCompleted:  # most events
             ended = _Ended(attempt=data.attempt, duration_ms=data.duration_ms, completed_at=at)

@@ -3,25 +3,26 @@
 A deleted photo keeps its row, with its owner and the time of deletion; only ``owner`` finds it.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
+from domain.clients.usage import Usage
 from domain.photo import events as e
 from domain.photo import holdings
 from domain.photo.results import Rendition
 from domain.photo.status import STATUS_AFTER
 from domain.system_events import OF_NO_PHOTO
 from projections.models import clients, renditions
-from projections.models.batch import Columns, Rows
+from projections.models.batch import Columns, Rows, insert
 from projections.models.cursor import Cursor
 from projections.models.photo_facts import CHANGES, DATED_LETTERS
 from projections.models.photo_files import PhotoFiles
 from projections.models.photo_view import COLUMNS, PhotoView, view_of
 from store.blobs.interface import original_key
 from store.log.stream import Recorded
-from store.sqlite.connection import Connection, Value
+from store.sqlite.connection import Connection, Row, Value
 
 TABLES = ("photos",)
 
@@ -175,14 +176,46 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
 def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
     """Read and write each photo of a batch once, and count it towards its client's quotas."""
     rows = Rows(db, "photos", STORED)
+    last = _last(recorded)
+    rows.read(last.keys() - uploaded(recorded))
+    clients.add(db, _change(rows.rows, recorded, last))
+    rows.write()
+
+
+def uploaded(recorded: Iterable[Recorded]) -> set[str]:
+    """Return the photos that are uploaded among these events."""
+    return {
+        each.event.data.photo_id for each in recorded if type(each.event.data) is e.PhotoUploaded
+    }
+
+
+def fold_new(recorded: Sequence[Recorded]) -> tuple[list[Row], dict[str, Usage]]:
+    """Return the rows of photos of which these are all events, and what each client uses more."""
+    rows: dict[Value, Columns] = {}
+    used = _change(rows, recorded, _last(recorded))
+    return [tuple(row.values()) for row in rows.values()], used
+
+
+def store_new(db: Connection, rows: Sequence[Row], used: Mapping[str, Usage]) -> None:
+    """Write what ``fold_new`` has returned."""
+    insert(db, "photos", STORED, rows)
+    clients.add(db, used)
+
+
+def _last(recorded: Iterable[Recorded]) -> dict[str, Recorded]:
+    """Return the last event of each photo."""
     last = {each.event.data.photo_id: each for each in recorded}
     last.pop(OF_NO_PHOTO, None)
-    events = [each.event for each in recorded]
-    new = {event.data.photo_id for event in events if type(event.data) is e.PhotoUploaded}
-    rows.read(last.keys() - new)
-    by_id = rows.rows
+    return last
+
+
+def _change(
+    by_id: dict[Value, Columns], recorded: Iterable[Recorded], last: Mapping[str, Recorded]
+) -> dict[str, Usage]:
+    """Apply the events to the rows; return how much more each client uses."""
     files = PhotoFiles(by_id)
-    for event in events:
+    for each in recorded:
+        event = each.event
         data: Any = event.data
         kind = type(event.data)
         if kind in holdings.COUNTED:  # before its row changes
@@ -196,8 +229,7 @@ def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
             row["updated_at"] = each.event.timestamp
             row["version"] = each.event.metadata.photo_version
             row["position"] = str(each.position)
-    clients.add(db, files.finish())
-    rows.write()
+    return files.finish()
 
 
 def get(db: Connection, photo_id: str) -> PhotoView | None:

@@ -138,11 +138,7 @@ class _Session(msgspec.Struct):
 
 def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
     """Fold the events in memory, and write each row that they change once."""
-    mine = [
-        each
-        for each in recorded
-        if each.event.metadata.session_id is not None and type(each.event.data) in _COUNTED
-    ]
+    mine = [each for each in recorded if changes(each.event)]
     if not mine:
         return
     rows = _rows(db, {_name(each.event) for each in mine})
@@ -171,6 +167,11 @@ def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
 
 _COUNTED = frozenset((*STATUS_AFTER, *get_args(SessionEvent), e.PhotoDeleted))
 """The events that change a session, if they name one."""
+
+
+def changes(event: e.Event) -> bool:
+    """Return whether the event may change a session."""
+    return event.metadata.session_id is not None and type(event.data) in _COUNTED
 
 
 def _name(event: e.Event) -> Name:

@@ -6,9 +6,9 @@ equal bytes: two archivers that seal the same range write the same file.
 """
 
 import hashlib
-import itertools
 import struct
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
 from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -276,14 +276,20 @@ class Segment:
 
     def entries(self) -> Iterator[Entry]:
         """Yield all entries, in order; raises Corrupt."""
+        for _, entries in self.placed():
+            yield from entries
+
+    def placed(self) -> Iterator[tuple[list[Position], list[Entry]]]:
+        """Yield the positions and the entries of each block, in order; raises Corrupt."""
         before = Position.start(self.head.partition)
         for number in range(len(self.index.blocks)):
-            for entry in self.block(number):
-                position = _position(self.head.partition, entry.entry_id)
-                if position <= before:
-                    raise Corrupt(f"{position} does not follow {before}")
-                yield entry
-                before = position
+            entries = self.block(number)
+            positions = _positions(self.head.partition, entries)
+            for earlier, later in pairwise((before, *positions)):
+                if later <= earlier:
+                    raise Corrupt(f"{later} does not follow {earlier}")
+            yield positions, entries
+            before = positions[-1]
         if before != self.head.last_position:
             raise Corrupt(f"it ends at {before}, but its head says {self.head.last_position}")
 
@@ -323,7 +329,7 @@ def blocks_of(index: Index, numbers: Sequence[int]) -> list[tuple[Block, list[in
     Raises:
         Corrupt: the segment has fewer entries.
     """
-    ends = list(itertools.accumulate(block.entries for block in index.blocks))
+    ends = list(accumulate(block.entries for block in index.blocks))
     found: dict[int, list[int]] = {}
     for number in numbers:
         at = next((at for at, end in enumerate(ends) if number < end), None)
@@ -378,11 +384,21 @@ def _length(data: bytes | msgspec.Raw) -> int:
     return int.from_bytes(header[1:], "big") if kind == 0xDD else -1
 
 
-def _position(partition: int, entry_id: bytes) -> Position:
+def _positions(partition: int, entries: Sequence[Entry]) -> list[Position]:
+    ids = [entry.entry_id for entry in entries]
     try:
-        return Position.of_entry(partition, entry_id)
+        return Position.of_entries(partition, ids)
     except Unexpected as error:
-        raise Corrupt(f"{entry_id[:50]!r} is not the id of an entry") from error
+        wrong = next(each for each in ids if not _is_id(each))
+        raise Corrupt(f"{wrong[:50]!r} is not the id of an entry") from error
+
+
+def _is_id(entry_id: bytes) -> bool:
+    try:
+        Position.of_entry(0, entry_id)
+    except Unexpected:
+        return False
+    return True
 
 
 def _decompressed(frame: bytes, what: str, most: int) -> bytes:

@@ -286,7 +286,11 @@ class Chronicle:
     def _add_to_session(self, command: SessionCommand, now: datetime) -> None:
         id_ = chain_of(command.client_id, command.session_id)
         session = self._sessions.get(id_, NEW)
-        for data in sessions.decide(command, session):
+        try:
+            decided = sessions.decide(command, session)
+        except Rejected:
+            return
+        for data in decided:
             session = self._sessions[id_] = sessions.evolve(session, data)
             self._append(self._event(data, command.client_id, command.session_id, now))
 

@@ -1,6 +1,7 @@
 """A second process unpacks the archive for a rebuild, which gives the same tables."""
 
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,23 @@ async def alone(log: Log, folder: Path) -> dict[str, list[tuple[Any, ...]]]:
     return live_rows(generations)
 
 
+@pytest.mark.parametrize("folds", [[True], [False], [True, False, False]])
 async def test_two_processes_give_the_tables_of_one(
-    log: Log, archived: FolderBlobs, generations: Generations, tmp_path: Path, asked: list[Unpack]
+    log: Log,
+    archived: FolderBlobs,
+    generations: Generations,
+    tmp_path: Path,
+    asked: list[Unpack],
+    monkeypatch: pytest.MonkeyPatch,
+    folds: list[bool],
 ) -> None:
+    """The second process folds all segments, none, or some, as ``folds`` says in turn."""
+    turns = cycle(folds)
+
+    def in_turn(_: object) -> bool:
+        return next(turns)
+
+    monkeypatch.setattr(reading, "is_behind", in_turn)
     await fill(log, archived)
     expected = await alone(log, tmp_path / "alone")
     assert asked == []
@@ -75,6 +90,7 @@ async def test_two_processes_give_the_tables_of_one(
     await rebuild.rebuild(log, generations)
 
     assert len(asked) > len(PHOTOS)
+    assert any(request.fold for request in asked) == any(folds)
     assert live_rows(generations) == expected
     assert (await verify(log, generations)).equal
 
