@@ -214,8 +214,13 @@ class Archive:
         self._facts.pop(key, None)
 
     async def photos_of(self, places: list[Place], at: int) -> list[str]:
-        """Return the ids of the photos with events in a segment; raises as ``facts``."""
+        """Return the photos and sessions with events in a segment; raises as ``facts``."""
         return list((await self._index(places, at)).photos)
+
+    async def last_of(self, places: list[Place], at: int, photo_ids: list[str]) -> Entries:
+        """Return the last entry in a segment of each of these; raises as ``facts``."""
+        index = await self._index(places, at)
+        return await self._entries(places, at, index, [index.photos[id_][-1] for id_ in photo_ids])
 
     async def page(self, after: Position, count: int) -> Page:
         """See ``Archived``."""
@@ -301,12 +306,18 @@ class Archive:
 
     async def _of_photo(self, places: list[Place], at: int, photo_id: str) -> Entries:
         index = await self._index(places, at)
+        return await self._entries(places, at, index, index.photos.get(photo_id, []))
+
+    async def _entries(
+        self, places: list[Place], at: int, index: Index, numbers: list[int]
+    ) -> Entries:
+        """Return the entries of these numbers."""
         found: Entries = []
         with self._named(places, at):
-            for block, numbers in blocks_of(index, index.photos.get(photo_id, [])):
+            for block, within in blocks_of(index, numbers):
                 frame = await self._read(places[at], block.offset, block.size)
                 entries = decode_block(frame, block)
-                found += [(entries[number].entry_id, entries[number].fields) for number in numbers]
+                found += [(entries[number].entry_id, entries[number].fields) for number in within]
         return found
 
     async def _index(self, places: list[Place], at: int) -> Index:
