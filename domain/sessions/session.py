@@ -159,6 +159,11 @@ def evolve(session: Session, event: SessionEvent) -> Session:
             assert_never(event)
 
 
+def is_at_rest(last: SessionEvent) -> bool:
+    """Return whether a session with this last event changes only if it is used again."""
+    return isinstance(last, SessionCompleted | SessionExpired)
+
+
 def is_closed(session_id: str) -> SessionIsClosed:
     """Return the rejection of anything that would add to a closed session."""
     return SessionIsClosed(

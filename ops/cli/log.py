@@ -132,7 +132,7 @@ def archive(loaded: Loaded, discard_lost: bool) -> None:
         events = sum(head.entries for head in passed.sealed)
         last = f", up to {passed.sealed[-1].last_position}" if passed.sealed else ""
         trimmed = f"; {passed.trimmed:,} events left Redis" if passed.trimmed else ""
-        evicted = f"; so did {passed.evicted:,} states of photos" if passed.evicted else ""
+        evicted = f"; so did {passed.evicted:,} states" if passed.evicted else ""
         say(
             f"partition {passed.partition}: {plural(events, 'event')} in "
             f"{plural(len(passed.sealed), 'new segment')}{last}{trimmed}{evicted}"

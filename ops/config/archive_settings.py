@@ -52,8 +52,8 @@ class ArchiveSettings(LogSettings, frozen=True, kw_only=True):
     archive_keep_states_s: Annotated[
         Positive | None,
         Meta(
-            description="Age of a photo's last event at which its state leaves Redis, once that "
-            "event has left and the photo is at rest: a command then reads the archive; unset: "
-            "states stay. Needs archive_keep_s or archive_keep_bytes."
+            description="Age of the last event of a photo or upload session at which its state "
+            "leaves Redis, once that event has left and it is at rest: a command then reads the "
+            "archive; unset: states stay. Needs archive_keep_s or archive_keep_bytes."
         ),
     ] = None

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -61,6 +62,17 @@ class LogInfo(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         return not any(each.problem for each in self.partitions)
 
 
+class _Added(NamedTuple):
+    """How many ``entries`` a stream has ever had, up to ``last``.
+
+    It is ``exact`` if none of them was deleted singly.
+    """
+
+    entries: int
+    last: Position
+    exact: bool
+
+
 async def look(log: Log, archive: Archive, read_models: Mapping[int, Position]) -> LogInfo:
     """Return what each partition has; ``read_models`` are the checkpoints of this machine.
 
@@ -115,15 +127,17 @@ async def _partition(
     trimmed = await log.trimmed(partition)  # first: what it names was in the archive before
     segments = sealed_events = sealed_bytes = 0
     sealed_upto, first, problem = start, None, None
+    added = await _added(log, partition)
     try:
         places = await archive.places(partition)
         segments, sealed_bytes = len(places), sum(place.size for place in places)
         first = places[0].first if places else None
-        facts = await archive.chain(places)
-        sealed_events = sum(each.head.entries for each in facts)
-        sealed_upto = facts[-1].head.last_position if facts else start
+        await archive.check(partition)
+        if (last := await archive.last(partition, fresh=False)) is not None:
+            sealed_upto = last.head.last_position
         if sealed_upto < trimmed:
             problem = ends_early(sealed_upto, trimmed)
+        sealed_events = await _sealed_events(log, archive, added, sealed_upto, trimmed)
     except StoreError as error:
         problem = str(error)
     if first is None and trimmed == start and size.events:
@@ -146,17 +160,43 @@ async def _partition(
         trimmed_upto=None if trimmed == start else str(trimmed),
         live_events=size.events,
         live_bytes=size.memory_bytes,
-        unsealed=await _count(log, max(sealed_upto, trimmed)),
+        unsealed=await _count(log, max(sealed_upto, trimmed), added.last),
         readers=readers,
         problem=problem,
     )
 
 
-async def _count(log: Log, after: Position) -> int:
-    """Return how many entries follow, up to the end of the stream."""
+async def _added(log: Log, partition: int) -> _Added:
+    key, start = log.keys.log(partition), Position.start(partition)
+    removed = await log.removed(partition)
+    with translated():
+        if not await log.redis.exists(key):
+            return _Added(0, start, exact=False)
+        info = await log.redis.xinfo_stream(key)
+        last = Position.of_entry(partition, info["last-generated-id"])
+        return _Added(int(info["entries-added"]), last, exact=removed.exact)
+
+
+async def _sealed_events(
+    log: Log, archive: Archive, added: _Added, sealed_upto: Position, trimmed: Position
+) -> int:
+    """Return how many entries the archive has; raises StoreError.
+
+    The counters of a stream whose entries are all accounted for tell it, so that the index of each
+    segment need not be read.
+    """
+    partition = added.last.partition
+    if added.exact and trimmed <= sealed_upto <= added.last:
+        return added.entries - await _count(log, sealed_upto, added.last)
+    facts = await archive.chain(await archive.places(partition, fresh=False))
+    return sum(each.head.entries for each in facts)
+
+
+async def _count(log: Log, after: Position, upto: Position) -> int:
+    """Return how many entries follow, up to another position."""
     count, start = 0, after.entry_id
     while page := await log.entries_after(after.partition, start, safe=False):
-        count += len(page)
+        count += sum(Position.of_entry(after.partition, each) <= upto for each, _ in page)
         if len(page) < READ_COUNT:
             break
         start = page[-1][0].decode()

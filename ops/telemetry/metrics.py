@@ -214,7 +214,7 @@ METRICS = (
         "photolog_evicted_states_total",
         "counter",
         ARCHIVER,
-        "States of photos at rest that this archiver has removed from Redis.",
+        "States of photos and upload sessions at rest that this archiver has removed from Redis.",
     ),
     Metric(
         "photolog_archive_failing",

@@ -15,5 +15,5 @@
 | ``trimming`` | removes from the stream what the archive has |
 | ``comparing`` | compares sealed entries with those in the stream |
 | ``catalog``, ``catalogs``, ``cataloguer`` | in which segments a photo's events are |
-| ``evictor`` | removes the states of photos at rest from Redis |
+| ``evictor`` | removes the states of photos and sessions at rest from Redis |
 """

@@ -21,6 +21,7 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Awaitable, Generator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import anyio
@@ -174,6 +175,30 @@ class Archive:
                 self._check_order(places, at, known.head)
         return facts
 
+    async def check(self, partition: int) -> list[Place]:
+        """Check that the partition's segments form one chain, and return them.
+
+        Those that catalogs cover are checked by the heads of these, without reading their indexes:
+        the names of the first and the last of a group, and how many there are in between. What is
+        remembered of them is forgotten, so that it does not grow with the log. Raises as ``facts``.
+        """
+        await self.catalogs.look(partition)
+        places = await self.places(partition)
+        firsts = [place.first for place in places]
+        covered = await self.catalogs.covered(firsts, partial(self._sealed_as, places))
+        await self.chain(places, covered)
+        for at in range(covered):
+            if (at + 1) % self.catalogs.group:
+                self._facts.pop(places[at].key, None)
+        return places
+
+    async def _sealed_as(self, places: list[Place], at: int) -> str | None:
+        """Return the SHA-256 of a segment; None if it is damaged: who needs it will say so."""
+        try:
+            return (await self.facts(places, at)).sha256
+        except Corrupt:
+            return None
+
     async def segment(self, places: list[Place], at: int) -> Segment:
         """Return the whole segment, with its checksum and its place in the chain checked.
 
@@ -214,8 +239,13 @@ class Archive:
         self._facts.pop(key, None)
 
     async def photos_of(self, places: list[Place], at: int) -> list[str]:
-        """Return the ids of the photos with events in a segment; raises as ``facts``."""
+        """Return the photos and sessions with events in a segment; raises as ``facts``."""
         return list((await self._index(places, at)).photos)
+
+    async def last_of(self, places: list[Place], at: int, photo_ids: list[str]) -> Entries:
+        """Return the last entry in a segment of each of these; raises as ``facts``."""
+        index = await self._index(places, at)
+        return await self._entries(places, at, index, [index.photos[id_][-1] for id_ in photo_ids])
 
     async def page(self, after: Position, count: int) -> Page:
         """See ``Archived``."""
@@ -270,13 +300,8 @@ class Archive:
         if not places:
             return [], Position.start(partition)
 
-        async def sealed(at: int) -> str | None:
-            try:
-                return (await self.facts(places, at)).sha256
-            except Corrupt:  # who needs it will say so
-                return None
-
         firsts = [place.first for place in places]
+        sealed = partial(self._sealed_as, places)
         numbers, covered = await self.catalogs.segments_of(firsts, digest_of(photo_id), sealed)
         rest = max(0, min(covered, len(places) - 1))
         facts = await self.chain(places, rest)
@@ -301,12 +326,18 @@ class Archive:
 
     async def _of_photo(self, places: list[Place], at: int, photo_id: str) -> Entries:
         index = await self._index(places, at)
+        return await self._entries(places, at, index, index.photos.get(photo_id, []))
+
+    async def _entries(
+        self, places: list[Place], at: int, index: Index, numbers: list[int]
+    ) -> Entries:
+        """Return the entries of these numbers."""
         found: Entries = []
         with self._named(places, at):
-            for block, numbers in blocks_of(index, index.photos.get(photo_id, [])):
+            for block, within in blocks_of(index, numbers):
                 frame = await self._read(places[at], block.offset, block.size)
                 entries = decode_block(frame, block)
-                found += [(entries[number].entry_id, entries[number].fields) for number in numbers]
+                found += [(entries[number].entry_id, entries[number].fields) for number in within]
         return found
 
     async def _index(self, places: list[Place], at: int) -> Index:

@@ -149,15 +149,14 @@ class Archiver:
     async def examine(self, partition: int) -> None:
         """Check that the segments form one chain, and read one of them back, in turn.
 
-        The catalogs are read back with the next ones that are written.
+        One of the catalogs is read back, in turn, when others are written next.
 
         Raises:
             Corrupt: a segment is damaged, missing or foreign.
             Unavailable: the blob store does not answer.
         """
         self._cataloguer.examine(partition)
-        places = await self._archive.places(partition)
-        await self._archive.chain(places)
+        places = await self._archive.check(partition)
         if places:
             at = self._turns[partition] % len(places)
             await self._archive.examine(places, at)
@@ -168,8 +167,7 @@ class Archiver:
         key = await reports.doubted(self._log, partition)
         if key is None:
             return
-        places = await self._archive.places(partition)
-        await self._archive.chain(places)
+        places = await self._archive.check(partition)
         for at, place in enumerate(places):
             if place.key == key:
                 await self._archive.examine(places, at)

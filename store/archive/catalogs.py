@@ -1,8 +1,7 @@
 """Reads the catalogs of an archive; see ``store.archive.catalog``."""
 
-import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import anyio
 import msgspec
@@ -16,6 +15,8 @@ from store.log.position import Position
 
 READ_AT_ONCE = 16
 """How many catalogs are read at once."""
+
+T = TypeVar("T")
 
 Sealed = Callable[[int], Awaitable[str | None]]
 """Returns the SHA-256 of a segment, by its number in the partition; None if it is damaged."""
@@ -59,23 +60,57 @@ class Catalogs:
         ``sealed`` returns the SHA-256 of one by its number. A catalog that is missing, or damaged,
         or of other segments, covers none.
         """
-        if not firsts:
-            return [], 0
-        if firsts[0].partition not in self._sizes:
-            await self.look(firsts[0].partition)
-        limit = anyio.CapacityLimiter(READ_AT_ONCE)
 
         async def of(group: int) -> list[int] | None:
-            async with limit:
-                return await self._of_group(group, firsts, digest, sealed)
+            return await self._of_group(group, firsts, digest, sealed)
 
-        found = await for_each(of, range(len(firsts) // self.group))
-        covered = list(itertools.takewhile(lambda numbers: numbers is not None, found))
+        covered = await self._each_group(of, firsts)
         return [
             group * self.group + number
             for group, numbers in enumerate(covered)
             for number in numbers or ()
         ], len(covered) * self.group
+
+    async def covered(self, firsts: list[Position], sealed: Sealed) -> int:
+        """Return how many of the first segments catalogs cover, by their heads alone.
+
+        See ``segments_of``. A group has its catalog's first and last segment, and as many between.
+        """
+
+        async def of(group: int) -> Head | None:
+            return await self._head_of(group, firsts, sealed)
+
+        return len(await self._each_group(of, firsts)) * self.group
+
+    async def _each_group(
+        self, of: Callable[[int], Awaitable[T | None]], firsts: list[Position]
+    ) -> list[T]:
+        """Return what ``of`` returns for the first groups, up to one that it has nothing for."""
+        if not firsts:
+            return []
+        if firsts[0].partition not in self._sizes:
+            await self.look(firsts[0].partition)
+        limit = anyio.CapacityLimiter(READ_AT_ONCE)
+
+        async def limited(group: int) -> T | None:
+            async with limit:
+                return await of(group)
+
+        found = await for_each(limited, range(len(firsts) // self.group))
+        until = next((at for at, each in enumerate(found) if each is None), len(found))
+        return [each for each in found[:until] if each is not None]
+
+    async def is_named(self, key: str, wanted: Head) -> bool:
+        """Return whether the head of the catalog says that it is of these segments.
+
+        Raises Unavailable.
+        """
+        try:
+            head = catalog.decode_head(await self._read(key, 0, PAGE))
+        except (Corrupt, Missing):
+            return False
+        size = self._sizes[wanted.partition].get(key)
+        return size == head.pages * PAGE and _is_of(head, wanted)
 
     async def is_usable(self, key: str, wanted: Head) -> bool:
         """Return whether the catalog is whole and of these segments; raises Unavailable."""
@@ -88,12 +123,24 @@ class Catalogs:
                 pass
         except (Corrupt, Missing):
             return False
-        return head == msgspec.structs.replace(wanted, pages=head.pages)
+        return _is_of(head, wanted)
 
     async def _of_group(
         self, group: int, firsts: list[Position], digest: int, sealed: Sealed
     ) -> list[int] | None:
         """Return the numbers within the group; None if there is no usable catalog of it."""
+        key = catalog.key_of(firsts[group * self.group])
+        head = await self._head_of(group, firsts, sealed)
+        if head is None:
+            return None
+        try:
+            return await self._search(key, digest, head)
+        except (Corrupt, Missing):  # the indexes of its segments say the same
+            self.forget(key)
+            return None
+
+    async def _head_of(self, group: int, firsts: list[Position], sealed: Sealed) -> Head | None:
+        """Return the head of the group's catalog; None if there is no catalog of these segments."""
         begin, end = group * self.group, (group + 1) * self.group
         first, last = firsts[begin], firsts[end - 1]
         key = catalog.key_of(first)
@@ -103,12 +150,11 @@ class Catalogs:
         try:
             head = self._heads.get(key) or catalog.decode_head(await self._read(key, 0, PAGE))
             wanted = self._log_id, first.entry_id, last.entry_id, self.group, size
-            if (head.log, head.first, head.last, head.segments, head.pages * PAGE) == wanted:
-                found = await self._search(key, digest, head)
-                if await sealed(end - 1) in (head.sha256, None):
-                    self._heads[key] = head
-                    return found
-        except (Corrupt, Missing):  # the indexes of its segments say the same
+            found = head.log, head.first, head.last, head.segments, head.pages * PAGE
+            if found == wanted and await sealed(end - 1) in (head.sha256, None):
+                self._heads[key] = head
+                return head
+        except (Corrupt, Missing):
             pass
         self.forget(key)
         return None
@@ -129,3 +175,7 @@ class Catalogs:
 
     async def _read(self, key: str, start: int, length: int | None) -> bytes:
         return b"".join([chunk async for chunk in self._blobs.read(key, start, length)])
+
+
+def _is_of(head: Head, wanted: Head) -> bool:
+    return head == msgspec.structs.replace(wanted, pages=head.pages)

@@ -2,7 +2,8 @@
 
 Equal segments give equal catalogs, so several archivers do no harm: the first one that commits a
 catalog wins. One that was killed leaves a draft, which the next process of its name removes. A
-catalog that is damaged, or of other segments, is written again.
+catalog that is damaged, or of other segments, is written again. An archiver that starts reads the
+heads of those that are there; later, it reads them whole, one after the other.
 """
 
 import logging
@@ -25,7 +26,8 @@ class Cataloguer:
         self._log = log
         self._blobs = blobs
         self._archive = archive
-        self._written: dict[int, set[str]] = {}
+        self._written: dict[int, dict[str, None]] = {}
+        self._examined: set[str] = set()
 
     async def write(self, partition: int) -> int:
         """Write the catalogs that are missing; return how many there were.
@@ -40,7 +42,8 @@ class Cataloguer:
         if len(places) < group:
             return 0
         trimmed = await self._log.trimmed(partition)
-        written = self._written.setdefault(partition, set())
+        written = self._written.setdefault(partition, {})
+        there: dict[str, int] | None = None
         for begin in range(0, len(places) - group + 1, group):
             key = catalog.key_of(places[begin].first)
             if key in written:
@@ -57,22 +60,27 @@ class Cataloguer:
                 segments=group,
                 sha256=last.sha256,
             )
-            if not await self._is_written(key, head):
+            there = await self._archive.catalogs.look(partition) if there is None else there
+            if key not in there or not await self._is_written(key, head):
                 await self._write(key, head, places, begin)
                 count += 1
-            written.add(key)
+            written[key] = None
         return count
 
     def examine(self, partition: int) -> None:
-        """Read the partition's catalogs back when they are written next."""
-        self._written.pop(partition, None)
+        """Read one of the partition's catalogs back, in turn, when others are written next."""
+        written = self._written.get(partition)
+        if written:
+            key = next(iter(written))
+            del written[key]
+            self._examined.add(key)
 
     async def _is_written(self, key: str, head: Head) -> bool:
-        """Return whether there is this catalog; remove another one that has its name."""
+        """Return whether the catalog is this one; remove another one that has its name."""
         catalogs = self._archive.catalogs
-        if key not in await catalogs.look(head.partition):
-            return False
-        if await catalogs.is_usable(key, head):
+        is_whole = catalogs.is_usable if key in self._examined else catalogs.is_named
+        self._examined.discard(key)
+        if await is_whole(key, head):
             return True
         logger.warning("the catalog %s is damaged, or of other segments: it is written again", key)
         await self._blobs.delete(key)

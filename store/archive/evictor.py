@@ -1,8 +1,8 @@
-"""Removes the cached states of photos at rest from Redis, segment by segment.
+"""Removes the cached states of photos and sessions at rest from Redis, segment by segment.
 
-The last event of a photo is in exactly one segment. So once each segment that has left the stream
-is looked at, every photo at rest has been: one that is not at rest now gets another event, which a
-later segment has. A segment is looked at when its last event is old enough.
+The last event of a photo, or of an upload session, is in exactly one segment. So once each segment
+that has left the stream is looked at, every one at rest has been: one that is not at rest now gets
+another event, which a later segment has. A segment is looked at when its last event is old enough.
 
 A crash at any step leaves states that the next look removes: ``store.log.eviction`` records how far
 the looks have come only after the states of a segment are gone. Several archivers do no harm.
@@ -11,14 +11,16 @@ the looks have come only after the states of a segment are gone. Several archive
 import bisect
 from collections.abc import Awaitable, Callable
 
+from domain.sessions.events import CHAIN
 from store.archive.archive import Archive, Place
 from store.archive.settings import TrimmingSettings
 from store.log.log import Log
 from store.log.position import Position
+from store.log.stream import sift
 
 
 class Evictor:
-    """Removes the states of a log's photos."""
+    """Removes the states of a log's photos and sessions."""
 
     def __init__(
         self, log: Log, archive: Archive, settings: TrimmingSettings | None = None
@@ -47,7 +49,14 @@ class Evictor:
             last = (await self._archive.facts(places, at)).head.last_position
             if last > trimmed or last.ms > until_ms:
                 break
-            removed += await eviction.evict(last, await self._archive.photos_of(places, at))
+            ids = await self._archive.photos_of(places, at)
+            chains = [each for each in ids if each.startswith(CHAIN)]
+            if chains:
+                ends, _ = sift(partition, await self._archive.last_of(places, at, chains))
+                removed += await eviction.evict_sessions(partition, ends)
+            removed += await eviction.evict(
+                last, [each for each in ids if not each.startswith(CHAIN)]
+            )
             await eviction.record(last)
             if not await hold():
                 break

@@ -22,8 +22,8 @@ class TrimmingSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     ``archive_keep_s`` is the age at which archived entries leave it, and ``archive_keep_bytes`` the
     memory of each partition's stream above which the oldest of them do. ``archive_keep_states_s``
-    is the age of a photo's last event at which its cached state is removed, once that event has
-    left the stream and the photo is at rest; without it, states stay.
+    is the age of the last event of a photo or upload session at which its cached state is removed,
+    once that event has left the stream and it is at rest; without it, states stay.
     """
 
     archive_keep_s: float | None = None

@@ -18,8 +18,10 @@
 --         "command", idempotency key, its time to live in seconds, the most keys the client may
 --         have, 0: no limit, content hash of the command or ""
 --           KEYS  idempotency (string), idempotency keys of the client (sorted set by expiry in ms)
---         "session"
---           KEYS  session that the photo is uploaded into (hash v, d, p, s), see sessions.py
+--         "session", value of the record of what was trimmed for which the session is known not to
+--         have been closed, or ""
+--           KEYS  session that the photo is uploaded into (hash v, d, p, s), see sessions.py,
+--                 record of what was trimmed (string)
 --         "claim", content hash, its bucket and its field there, or "" and "" for a client that is
 --         not known to have buckets
 --           KEYS  content hashes of the client (hash), the bucket (hash) if it is given,
@@ -37,6 +39,7 @@
 --       | {"closed"}: the session takes no more uploads
 --       | {"unsure"}: the content hashes of the client were lost
 --       | {"unsure", "bucket" | "usage"}: only this bucket of the content hashes, or the usage, was
+--       | {"unsure", "session"}: the session has no state, and the archive may have its closing
 --       | {"split"}: the client has buckets, and none was given
 --       | {"over", "photos" | "bytes" | "jobs", current count, limit, reserved bytes}: bytes of all
 --         jobs, including the new one
@@ -208,10 +211,14 @@ if ARGV[at] == "command" then
 end
 if ARGV[at] == "session" then
   local state = pcall("HGET", KEYS[key], "s")
-  if type(state) == "string" and string.sub(state, 1, 1) == "C" then
-    return { "closed" }
+  if type(state) == "string" then
+    if string.sub(state, 1, 1) == "C" then
+      return { "closed" }
+    end
+  elseif (pcall("GET", KEYS[key + 1]) or "") ~= ARGV[at + 1] then
+    return { "unsure", "session" }
   end
-  at, key = at + 1, key + 1
+  at, key = at + 2, key + 2
 end
 local claimed, root, clients
 local is_new = false

@@ -17,11 +17,15 @@ from store.log.chain import Chained
 from store.log.content_hashes import IDEMPOTENCY_TTL_S, ContentHashes
 from store.log.identity import claim
 from store.log.outcome import Loaded
+from store.log.session_closings import SessionClosings
 from store.log.stream import Stream
 from store.redis.connection import translated
 
 STRANGE, SPLIT = [b"strange"], [b"split"]
 """Replies of a server with another log or none, and for a client that has buckets."""
+
+CLOSED, MAYBE_CLOSED = [b"closed"], [b"unsure", b"session"]
+"""Replies for an upload into a closed session, and into one that the archive may know as closed."""
 
 UNSURE = b"unsure"
 """Begins the reply of a server without a client's content hashes or usage."""
@@ -101,6 +105,7 @@ class Append:
         self._keys = stream.keys
         self._log_id = log_id
         self._content_hashes = content_hashes
+        self._closings = SessionClosings(stream)
         wait = stream.durability.wait
         self._script = stream.redis.lua("log/append", wait)
         self._if_full = stream.redis.lua("log/append", wait, if_full=True)
@@ -146,10 +151,16 @@ class Append:
         return reply
 
     async def _call_once(self, request: AppendRequest) -> list[bytes]:
-        names, args = self._words(request)
         script = self._if_full if request.if_full else self._script
-        with translated():
-            return msgspec.convert(await script(keys=names, args=args), Reply)
+        while True:
+            names, args = self._words(request)
+            with translated():
+                reply = msgspec.convert(await script(keys=names, args=args), Reply)
+            if reply != MAYBE_CLOSED:
+                return reply
+            session = request.partition, request.client_id, request.session_id or ""
+            if await self._closings.find(*session):
+                return CLOSED
 
     def _words(self, request: AppendRequest) -> tuple[list[str], list[str | bytes | int]]:
         """Return the keys and the arguments of the script, without options that do nothing."""
@@ -180,8 +191,12 @@ class Append:
             names += (command_key, keys.commands(partition, client_id))
             args += ("command", key, IDEMPOTENCY_TTL_S, quota.idempotency_keys, sha256)
         if request.session_id is not None:
-            names.append(keys.upload_session(partition, client_id, request.session_id))
-            args.append("session")
+            session_id = request.session_id
+            names += (
+                keys.upload_session(partition, client_id, session_id),
+                keys.trimmed(partition),
+            )
+            args += ("session", self._closings.looked_at(client_id, session_id))
         if step == "claim":
             names += (*hash_names, keys.clients(partition))
             args += ("claim", *hash_args)

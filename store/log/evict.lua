@@ -1,4 +1,4 @@
--- Remove the states of photos that nothing has changed since they were read.
+-- Remove the states of photos or sessions that nothing has changed since they were read.
 --
 -- KEYS  1 log (stream)   2 id of the log (string)   3… states (hash v, d, p, s)
 -- ARGV  1 id of the log; then for each state: its version, digest and position

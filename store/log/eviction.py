@@ -1,29 +1,34 @@
-"""Removes the cached states of photos at rest, whose events are in the archive alone.
+"""Removes the cached states of photos and upload sessions at rest, whose events are in the archive
+alone.
 
 | key | type | what |
 |---|---|---|
-| ``photolog:{07}:evicted`` | string | the position up to which the events of such photos ended |
+| ``photolog:{07}:evicted`` | string | the position up to which the events of these ended |
 
 A state is removed only if its version, digest and position are still those that were read, and its
-last event has left the stream. A command on the photo that comes meanwhile conflicts, loads the
-photo from the archive and puts its state back, see ``Log``. So ``evicted`` bounds two things: the
-archiver goes on after it, and a state that ends before it is not put back to be read.
+last event has left the stream. A command on the photo or session that comes meanwhile conflicts,
+loads it from the archive and puts its state back, see ``Log`` and ``SessionLog``. So ``evicted``
+bounds two things: the archiver goes on after it, and a state that ends before it is not put back to
+be read.
 
 If ``evicted`` is lost, the archiver begins again, which removes nothing that is needed.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
 from domain.photo.state import is_at_rest
+from domain.sessions import session
+from domain.sessions.events import SessionEvent
 from store.concurrently import for_each
 from store.errors import Corrupt, Unexpected
 from store.log import codec
 from store.log.archived import trimmed_of
 from store.log.position import Position
 from store.log.states import States
+from store.log.stream import Recorded
 from store.redis.connection import translated
 
 logger = logging.getLogger("photolog.log")
@@ -39,7 +44,7 @@ class _State(msgspec.Struct, frozen=True, kw_only=True):
     version: bytes
     digest: bytes
     position: bytes
-    photo: bytes
+    state: bytes
 
 
 class Eviction:
@@ -57,7 +62,7 @@ class Eviction:
             return trimmed_of(partition, msgspec.convert(reply, bytes | None))
 
     async def record(self, upto: Position) -> None:
-        """Record that the states of all photos at rest whose events end here were removed."""
+        """Record that the states of all photos and sessions at rest that end here were removed."""
         with translated():
             await self._states.redis.set(self._states.keys.evicted(upto.partition), str(upto))
 
@@ -67,25 +72,41 @@ class Eviction:
 
         Raises Unavailable.
         """
+        keys = [self._states.keys.photo(upto.partition, each) for each in photo_ids]
+        return await self._evict(upto.partition, keys, lambda each: _may_go(each, upto))
+
+    async def evict_sessions(self, partition: int, ends: Iterable[Recorded]) -> int:
+        """Remove the states of those of the sessions whose last events are among ``ends``, which
+        must have left the stream, and that are at rest; return how many were removed.
+
+        Raises Unavailable.
+        """
+        last: dict[str, bytes] = {}
+        for each in ends:
+            data = each.event.data
+            if isinstance(data, SessionEvent) and session.is_at_rest(data):
+                key = self._states.keys.upload_session(partition, data.client_id, data.session_id)
+                last[key] = each.position.entry_id.encode()
+        return await self._evict(partition, [*last], lambda each: last[each.key] == each.position)
+
+    async def _evict(
+        self, partition: int, keys: Sequence[str], may_go: Callable[[_State], bool]
+    ) -> int:
         removed = 0
-        for at in range(0, len(photo_ids), AT_ONCE):
-            keys = [
-                self._states.keys.photo(upto.partition, each)
-                for each in photo_ids[at : at + AT_ONCE]
-            ]
-            found = await for_each(self._read, keys)
-            resting = [each for each in found if each is not None and _may_go(each, upto)]
+        for at in range(0, len(keys), AT_ONCE):
+            found = await for_each(self._read, keys[at : at + AT_ONCE])
+            resting = [each for each in found if each is not None and may_go(each)]
             if resting:
-                removed += await self._remove(upto.partition, resting)
+                removed += await self._remove(partition, resting)
         return removed
 
     async def _read(self, key: str) -> _State | None:
         with translated():
             reply = await self._states.redis.hmget(key, ["v", "d", "p", "s"])
-            version, digest, position, photo = msgspec.convert(reply, list[bytes | None])
-        if version is None or digest is None or position is None or photo is None:
+            version, digest, position, state = msgspec.convert(reply, list[bytes | None])
+        if version is None or digest is None or position is None or state is None:
             return None
-        return _State(key=key, version=version, digest=digest, position=position, photo=photo)
+        return _State(key=key, version=version, digest=digest, position=position, state=state)
 
     async def _remove(self, partition: int, found: Sequence[_State]) -> int:
         keys = self._states.keys
@@ -111,7 +132,7 @@ class Eviction:
 def _may_go(state: _State, upto: Position) -> bool:
     try:
         position = Position.of_entry(upto.partition, state.position)
-        return position <= upto and is_at_rest(codec.decode_photo(state.photo))
+        return position <= upto and is_at_rest(codec.decode_photo(state.state))
     except (Corrupt, Unexpected, ValueError) as error:  # the next load puts it right
         logger.warning("the cached state %s is damaged: %s", state.key, error)
         return False

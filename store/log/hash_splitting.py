@@ -16,7 +16,6 @@ from collections.abc import Sequence
 import anyio
 import msgspec
 
-from store.concurrently import for_each
 from store.log.content_hashes import place_of
 from store.log.stream import Stream
 from store.redis.connection import translated
@@ -28,7 +27,7 @@ EVERY_S = 300.0
 """How often all clients of a partition are looked at."""
 
 LOOKED_AT = 100
-"""How many clients are looked at together."""
+"""How many clients are looked at together. The server returns all of a small hash at once."""
 
 TOGETHER = 100
 """About how many content hashes one step moves, in one or two milliseconds."""
@@ -82,13 +81,22 @@ class HashSplitter:
         prefix = self._keys.sha256(partition, "").encode()
         names = [each.decode(errors="replace") for each in roots if each.startswith(prefix)]
         with translated():
-            lengths = await for_each(self._length, names)
+            lengths = [
+                length
+                for at in range(0, len(names), LOOKED_AT)
+                for length in await self._lengths(names[at : at + LOOKED_AT])
+            ]
         # One field at least is a mark.
         found = [name for name, count in zip(names, lengths, strict=True) if count - 1 > self._most]
         return [each.removeprefix(prefix.decode()) for each in found]
 
-    async def _length(self, root: str) -> int:
-        return msgspec.convert(await self._redis.hlen(root), int)
+    async def _lengths(self, roots: Sequence[str]) -> list[int]:
+        commands = [("HLEN", root) for root in roots]
+        replies: list[object] = [*await self._redis.exchange(commands, None)]
+        for at, reply in enumerate(replies):
+            if isinstance(reply, Exception):  # as of a slot that is moving: it is sent by itself
+                replies[at] = await self._redis.execute_command(*commands[at])
+        return msgspec.convert(replies, list[int])
 
     async def _move(self, partition: int, client_id: str, cursor: int) -> tuple[int, int | None]:
         """Move some of what the root has; return how many, and where to go on, None at the end."""

@@ -8,19 +8,21 @@
 | ``photolog:{07}:command:<clientId>:<sessionId>\\n<upload>`` | string | that a duplicate with an \
   idempotency key was counted, as long as the log remembers that key |
 
-The hash is a cache of the fold, like a photo's. ``s`` begins with ``CLOSED`` if the session is
-closed, which ``append.lua`` checks when a photo is uploaded into it. A session that was opened by
-uploads has no events of its own and no hash, so a missing hash alone does not tell whether it was
-lost: callers say how far they know the session's events.
+The hash is a cache of the fold, like a photo's. ``eviction`` removes that of a session at rest.
+``s`` begins with ``CLOSED`` if the session is closed, which ``append.lua`` checks when a photo is
+uploaded into it; ``session_closings`` tells it without a hash. A session that was opened by uploads
+has no events of its own and no hash, so a missing hash alone does not tell whether it was lost:
+callers say how far they know the session's events.
 """
 
 import logging
 import re
+from functools import reduce
 
 import msgspec
 
 from domain.photo.events import FIRST_PREV, Context
-from domain.sessions.events import DuplicateFound, SessionData, SessionEvent, chain_of
+from domain.sessions.events import DuplicateFound, SessionEvent, chain_of
 from domain.sessions.session import (
     NEW,
     RecordDuplicate,
@@ -28,6 +30,7 @@ from domain.sessions.session import (
     SessionCommand,
     decide,
     evolve,
+    is_at_rest,
 )
 from store.errors import Corrupt, Unexpected
 from store.keys import Keys
@@ -55,12 +58,17 @@ _decoder = msgspec.msgpack.Decoder(Session)
 
 
 class SessionState(msgspec.Struct, frozen=True, kw_only=True):
-    """A session as its own events leave it; ``position`` is that of the last, None without any."""
+    """A session as its own events leave it; ``position`` is that of the last, None without any.
+
+    ``evicted`` says that Redis has no state of the session, because it is at rest: an append has to
+    put it back first.
+    """
 
     session: Session = NEW
     version: int = 0
     digest: str = FIRST_PREV
     position: Position | None = None
+    evicted: bool = False
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +83,7 @@ class SessionLog:
 
     ``without`` is a position up to which the caller knows that the session has no events of its
     own, from a read model that has folded all events until then. It bounds what is read if there is
-    no state; None reads all that the archive does not have.
+    no state; None reads all that the archive does not have. No more is read for an earlier one.
     """
 
     def __init__(self, log: Log) -> None:
@@ -154,6 +162,8 @@ class SessionLog:
         if not chained.events:
             return Done(after=state, changed=False)
         log, partition = self._log, self._log.partition_of(command.client_id)
+        if state.evicted and not await self._put_back(command, state):
+            return None
         chain_id, session = chain_of(command.client_id, command.session_id), state.session
         for event in chained.events:
             session = _evolve(session, event.data)
@@ -210,27 +220,39 @@ class SessionLog:
             case _:
                 return False
 
+    async def _put_back(self, command: SessionCommand, state: SessionState) -> bool:
+        """Put back the state of an evicted session; False if it has changed meanwhile."""
+        client_id, session_id = command.client_id, command.session_id
+        stored = await self._fold(client_id, session_id, None, put_evicted_back=True)
+        return stored.digest == state.digest
+
     async def _fold(
-        self, client_id: str, session_id: str, without: Position | None
+        self,
+        client_id: str,
+        session_id: str,
+        without: Position | None,
+        *,
+        put_evicted_back: bool = False,
     ) -> SessionState:
-        """Fold the session's events again and put its state back.
+        """Fold the session's events again and put its state back, unless it was evicted.
 
         Sealed events are found by the indexes of the archive; only later ones are scanned for.
 
         A session without events gets a state only in place of one whose events the log has lost.
         """
         log, partition = self._log, self._log.partition_of(client_id)
-        chain_id, state = chain_of(client_id, session_id), SessionState()
-        sealed, position = ([], without) if without else await log.sealed_of(partition, chain_id)
-        for recorded in sealed:
-            state = _with(state, recorded)
+        chain_id, found = chain_of(client_id, session_id), list[Recorded]()
+        if without is None or without < await log.trimmed(partition):
+            found, position = await log.sealed_of(partition, chain_id)
+        else:
+            position = without
         while True:
             last = await log.last_entry(partition)
-            async for recorded in log.scan(partition, after=position):
-                position = recorded.position
-                data = recorded.event.data
-                if isinstance(data, SessionData) and data.photo_id == chain_id:
-                    state = _with(state, recorded)
+            later, position = await log.later_of(chain_id, position)
+            found = [*found, *later]
+            state = reduce(_with, found, SessionState())
+            if found and not put_evicted_back and await self._is_evicted(found[-1]):
+                return msgspec.structs.replace(state, evicted=True)
             key, upto = _key(log.keys, partition, client_id, session_id), max(last, position)
             is_new = state.position is None and not await self._exists(key)
             if is_new or upto == Position.start(partition):
@@ -244,6 +266,12 @@ class SessionLog:
                 state=_encoded(state.session),
             ):
                 return state
+
+    async def _is_evicted(self, last: Recorded) -> bool:
+        """Return whether the archiver has removed the state with this last event, or would have."""
+        if not isinstance(last.event.data, SessionEvent) or not is_at_rest(last.event.data):
+            return False
+        return last.position <= await self._log.eviction.evicted(last.position.partition)
 
     async def _exists(self, key: str) -> bool:
         with translated():

@@ -1,5 +1,6 @@
 """What ``photolog log info`` says of an archive that is damaged or incomplete."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ from ops.maintenance import log_info
 from store.archive.archive import FOLDER, Archive
 from store.blobs.folder import FolderBlobs
 from store.log.log import Log
-from tests.store.archive.segments import fill, trim_all
+from tests.store.archive.segments import archiver_of, dispatch_all, fill, trim_all
+
+GROUP = 4
 
 
 @pytest.fixture
@@ -39,6 +42,49 @@ async def test_a_damaged_archive_still_has_its_segments(
     assert keys[1] in found.problem
     assert (found.segments, found.oldest) == (whole.segments, whole.oldest)
     assert found.sealed_bytes == whole.sealed_bytes - 1
+
+
+class Counted(FolderBlobs):
+    """Blobs that note which files are read."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.reads: set[str] = set()
+
+    def read(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        self.reads.add(key)
+        return super().read(key, start, length)
+
+
+async def test_events_are_counted_without_the_index_of_each_segment(
+    log: Log, tmp_path: Path
+) -> None:
+    blobs = Counted(tmp_path)
+    await fill(log, 60)
+    await dispatch_all(log)
+    await archiver_of(log, blobs, keep_s=0.0, group=GROUP).archive(0, now=True)
+    await fill(log, 3)
+    blobs.reads.clear()
+
+    found = (await log_info.look(log, Archive(blobs, log.log_id, GROUP), {})).partitions[0]
+
+    segments = [key for key in blobs.reads if key.startswith(FOLDER)]
+    assert (found.segments, found.sealed_events, found.unsealed) == (15, 120, 6)
+    assert len(segments) == 15 // GROUP + 15 % GROUP
+
+
+async def test_events_are_counted_although_one_of_them_was_deleted(
+    log: Log, keys: list[str], tmp_path: Path
+) -> None:
+    whole, _ = await looked(log, tmp_path)
+    first = await log.first_entry(0)
+    assert first is not None
+    await log.redis.xdel(log.keys.log(0), first.entry_id)
+
+    found, _ = await looked(log, tmp_path)
+
+    assert whole.segments == len(keys)
+    assert found.sealed_events == whole.sealed_events
 
 
 async def test_a_check_names_each_segment_that_cannot_be_used(

@@ -4,6 +4,7 @@ import random
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,10 +12,12 @@ import pytest
 from ops.maintenance.reconcile import compare
 from store.archive import catalog
 from store.archive.archive import FOLDER, Archive, digest_of
+from store.archive.archiver import Archiver
 from store.archive.catalog import PAGE, RECORDS, Head
 from store.archive.catalogs import Catalogs
 from store.archive.cataloguer import discard
 from store.archive.segment import encode
+from store.archive.settings import SealingSettings, TrimmingSettings
 from store.blobs.folder import FolderBlobs
 from store.blobs.interface import Blob, Blobs
 from store.errors import BadSegment
@@ -29,14 +32,20 @@ KEY = catalog.key_of(FIRSTS[0])
 
 
 class Counted:
-    """Blobs that note which files are read."""
+    """Blobs that note which files are read, and which of them whole."""
 
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
         self.reads: list[str] = []
+        self.whole: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._blobs, name)
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         self.reads.append(key)
+        if (start, length) == (0, None):
+            self.whole.append(key)
         return self._blobs.read(key, start, length)
 
     async def keys(self, prefix: str) -> list[Blob]:
@@ -70,6 +79,17 @@ async def archived(log: Log, blobs: Blobs) -> list[str]:
     await dispatch_all(log)
     await archiver.archive(0, now=True)
     return [each.photo_id for each in photos]
+
+
+def started(log: Log, blobs: Any, archive: Archive) -> Archiver:
+    """Return an archiver as a process has it that has just started."""
+    return Archiver(
+        log,
+        blobs,
+        archive,
+        sealing=SealingSettings(archive_settle_s=0.001),
+        trimming=TrimmingSettings(archive_keep_s=0.0, archive_keep_states_s=0.0),
+    )
 
 
 @pytest.mark.parametrize("photos", [1, 339, 340, 341, 20_000])
@@ -133,6 +153,58 @@ async def test_a_catalog_that_is_cut_after_it_was_used_covers_nothing(
     after = await catalogs.segments_of(FIRSTS, last, sealed)
 
     assert (before, after) == (([0], GROUP), ([], 0))
+
+
+async def test_an_archiver_that_starts_reads_one_index_of_each_group_and_those_after_them(
+    log: Log, blobs: Blobs
+) -> None:
+    await archived(log, blobs)
+    places = [blob.key for blob in await blobs.keys(FOLDER)]
+    groups = len(places) // GROUP
+    uncovered = set(places[groups * GROUP :])
+    counted = Counted(blobs)
+    archive = Archive(counted, log.log_id, GROUP)
+    archiver = started(log, counted, archive)
+
+    await archiver.archive(0)
+    await archiver.examine(0)
+
+    assert groups >= 4
+    read = {key for key in counted.reads if key.startswith(FOLDER)} - uncovered
+    ends = {places[(number + 1) * GROUP - 1] for number in range(groups)}
+    assert read == ends | set(places[:2])  # and the first one, in its turn, with the next
+    assert [key for key in counted.whole if key.startswith(catalog.FOLDER)] == []
+
+
+async def test_an_archiver_reads_one_catalog_back_each_time_it_examines_the_archive(
+    log: Log, blobs: Blobs
+) -> None:
+    await archived(log, blobs)
+    counted = Counted(blobs)
+    archiver = started(log, counted, Archive(counted, log.log_id, GROUP))
+    await archiver.archive(0)
+    catalogs = [blob.key for blob in await blobs.keys(catalog.FOLDER)]
+
+    counted.whole.clear()
+    for _ in catalogs:
+        await archiver.examine(0)
+        await archiver.archive(0)
+
+    assert [key for key in counted.whole if key in catalogs] == catalogs
+
+
+@pytest.mark.parametrize("missing", [0, 1, GROUP - 1, GROUP, 2 * GROUP + 1])
+async def test_a_missing_segment_is_noticed_by_the_catalogs_alone(
+    log: Log, blobs: Blobs, missing: int
+) -> None:
+    await archived(log, blobs)
+    places = [blob.key for blob in await blobs.keys(FOLDER)]
+    await blobs.delete(places[missing])
+
+    with pytest.raises(BadSegment) as caught:
+        await Archive(blobs, log.log_id, GROUP).check(0)
+
+    assert caught.value.key == places[missing + 1]
 
 
 async def test_a_load_reads_the_segments_of_its_photo_and_few_others(
@@ -199,7 +271,10 @@ async def test_a_catalog_that_cannot_be_used_is_written_again(
     cut, byte = whole[:PAGE], whole[:-1] + bytes([whole[-1] ^ 1])
     await blobs.put(key, {"cut": cut, "byte": byte, "stale": stale}[damage])
 
-    await archiver_of(log, blobs, keep_s=0.0, group=GROUP).archive(0)
+    archiver = archiver_of(log, blobs, keep_s=0.0, group=GROUP)
+    await archiver.archive(0)
+    await archiver.examine(0)  # the first catalog is the first to be read back
+    await archiver.archive(0)
 
     assert await content(blobs, key) == whole
 

@@ -15,7 +15,7 @@ from store.log.hash_splitting import HashSplitter
 from store.log.log import Log
 from store.log.outcome import Appended, Duplicate, Outcome
 from store.log.stream import Stream
-from store.redis.connection import Client, connect
+from store.redis.connection import MAX_CONNECTIONS, Client, connect
 from tests.conftest import CONTEXT
 from tests.store.commands import upload
 from tests.store.log.earlier import earlier
@@ -90,6 +90,17 @@ async def test_the_hashes_of_a_small_client_stay_in_one_key(log: Log) -> None:
 
     assert set(await root(log)) == {b"", *(each.sha256.encode() for each in photos)}
     assert await buckets(log) == {}
+
+
+async def test_more_clients_than_there_are_connections_are_looked_at(log: Log) -> None:
+    photos = await add(log, "a", "b")
+    redis: Any = log.redis
+    others = [log.keys.sha256(0, f"client-{number}") for number in range(MAX_CONNECTIONS + 1)]
+    await redis.hset(log.keys.clients(0), mapping=dict.fromkeys(others, ""))
+
+    assert await split(log) == 2
+
+    await check_each_hash_once(log, *photos)
 
 
 async def test_a_large_key_of_the_earlier_version_is_moved_and_still_read(log: Log) -> None:
