@@ -213,7 +213,8 @@ class Recovery:
             digest=found.digest,
             lost=remains.lost if remains.kept else (),
         )
-        await self._recovering.begin(begun, remains.former)
+        if not await self._recovering.begin(begun, remains.former):
+            raise UserError("another recovery of this log has begun meanwhile: wait for its end")
         return found, begun
 
     async def _epoch(self, log: Log, remains: Remains, kept: Kept) -> int:
