@@ -40,7 +40,9 @@ async def roll_back(log: Log, generations: Generations) -> RollbackReport:
         Unavailable: Redis does not answer. The live generation stays.
     """
     await log.confirm()
-    if await to_thread.run_sync(generations.finish_swap):
+    async with live_held(log, generations):  # so no other swap is being made
+        finished = await to_thread.run_sync(generations.finish_swap)
+    if finished:
         return _report(generations)
     previous = generations.previous()
     if previous is None:
