@@ -29,7 +29,8 @@ from store.errors import Corrupt, Missing, StoreError, Unavailable
 from store.log.log import Log
 from store.log.position import Position
 from store.sqlite.connection import Connection, open_reader, open_writer
-from store.sqlite.generations import Generations, remove
+from store.sqlite.generations import Generations
+from store.sqlite.kept import remove
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -93,6 +94,7 @@ async def rebuild(
     for partition in range(log.partitions):
         await log.confirm(partition)
     await sweep(log, generations)
+    await _examine_left(log, generations)
     with generations.building(_form(log)) as path, Unpacker() as helper:
         unpacker = None if alone or processors() == 1 else helper
         try:
@@ -108,15 +110,13 @@ async def rebuild(
                     await fold.catch_up(log, db, upto=positions)
                     replaced = generations.current()
                     retain = await to_thread.run_sync(_can_return, log, generations)
-                    kept = _switch(generations, path, retain=retain)
+                    kept = _switch(generations, path, retain=retain, needed=keep)
                 if replaced is not None and kept is None:
                     _log_removal(generations, replaced, retained=retain)
                 evidence = None
                 if kept is not None and not keep:
-                    evidence = await to_thread.run_sync(_evidence_in, kept, path)
-                    if evidence is None:
-                        await to_thread.run_sync(remove, kept)
-                        kept = None
+                    evidence = await to_thread.run_sync(_examine, generations, kept, path)
+                    kept = None if evidence is None else kept
                 events = await to_thread.run_sync(history.count, db)
             finally:
                 db.close()
@@ -218,13 +218,17 @@ async def live_held(log: Log, generations: Generations) -> AsyncGenerator[dict[i
     Readers are not affected. A projector takes the same lock for each commit, and then checks
     whether its generation is still live.
     """
-    with ExitStack() as stack:
-        positions = None
-        path = generations.current()
-        if path is not None:
-            with suppress(Corrupt):  # a damaged file is not locked, only replaced
-                positions = await to_thread.run_sync(_hold, stack, path, log)
-        yield positions or {n: Position.start(n) for n in range(log.partitions)}
+    while True:
+        with ExitStack() as stack:
+            positions = None
+            path = generations.current()
+            if path is not None:
+                with suppress(Corrupt):  # a damaged file is not locked, only replaced
+                    positions = await to_thread.run_sync(_hold, stack, path, log)
+            if generations.current() != path:  # replaced while this waited for its lock
+                continue
+            yield positions or {n: Position.start(n) for n in range(log.partitions)}
+            return
 
 
 def _hold(stack: ExitStack, path: Path, log: Log) -> dict[int, Position] | None:
@@ -234,10 +238,27 @@ def _hold(stack: ExitStack, path: Path, log: Log) -> dict[int, Position] | None:
     return None if fold.mismatch(live, log.log_id) else checkpoints.get_all(live, log.partitions)
 
 
-def _switch(generations: Generations, path: Path, *, retain: bool) -> Path | None:
+def _switch(generations: Generations, path: Path, *, retain: bool, needed: bool) -> Path | None:
     if not path.exists():
         raise Unavailable("another rebuild has replaced the live generation meanwhile")
-    return generations.switch(path, retain=retain)
+    return generations.switch(path, retain=retain, needed=needed)
+
+
+async def _examine_left(log: Log, generations: Generations) -> None:
+    """Decide about the generations of rebuilds that were killed before they did."""
+    if not await to_thread.run_sync(generations.unexamined):
+        return
+    async with live_held(log, generations):  # so nothing is being replaced
+        if (live := generations.current()) is not None:
+            for kept in generations.unexamined():
+                await to_thread.run_sync(_examine, generations, kept, live)
+
+
+def _examine(generations: Generations, kept: Path, live: Path) -> str | None:
+    """Remove the kept generation if it is no evidence; otherwise return what it is evidence of."""
+    evidence = _evidence_in(kept, live) if kept.exists() else None
+    generations.examined(kept, needed=evidence is not None)
+    return evidence
 
 
 def _evidence_in(kept: Path, live: Path) -> str | None:

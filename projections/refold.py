@@ -12,7 +12,7 @@ of their own before their rows are removed, see ``Generations.keep_of``.
 import logging
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol, TypeVar, TypeVarTuple, Unpack
 
@@ -26,7 +26,7 @@ from store.log import codec
 from store.log.log import Log
 from store.log.position import Position
 from store.sqlite.connection import Connection, Row, Value
-from store.sqlite.generations import Generations, remove
+from store.sqlite.generations import Generations
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -75,8 +75,8 @@ async def refold(log: Log, generations: Generations, live: Live, lost: Position)
     partition = lost.partition
     owner = log.owner(partition)
     with (
-        _scratch(generations) as path,
-        _scratch(generations) as evidence,
+        generations.scratch() as path,
+        generations.scratch() as evidence,
         closing(await to_thread.run_sync(fold.create_bare, path, log.log_id)) as db,
     ):
         position = Position.start(partition)
@@ -123,15 +123,6 @@ class _Evidence:
             )
         else:
             logger.error("the lost events of partition %d are kept in %s", partition, kept)
-
-
-@contextmanager
-def _scratch(generations: Generations) -> Generator[Path]:
-    with generations.building() as path:
-        try:
-            yield path
-        finally:
-            remove(path)
 
 
 def _compare(db: Connection, live: Path, partition: int) -> int:

@@ -15,12 +15,11 @@ from anyio import to_thread
 from projections import fold
 from projections.models import checkpoints
 from projections.rebuild import live_held
-from store.blobs.disk import sync_folder
 from store.errors import Corrupt, Missing
 from store.log.log import Log
 from store.log.position import Position
 from store.sqlite.connection import Connection, open_reader, open_writer
-from store.sqlite.generations import Generations, remove
+from store.sqlite.generations import Generations
 
 logger = logging.getLogger("photolog.projector")
 
@@ -41,6 +40,10 @@ async def roll_back(log: Log, generations: Generations) -> RollbackReport:
         Unavailable: Redis does not answer. The live generation stays.
     """
     await log.confirm()
+    async with live_held(log, generations):  # so no other swap is being made
+        finished = await to_thread.run_sync(generations.finish_swap)
+    if finished:
+        return _report(generations)
     previous = generations.previous()
     if previous is None:
         raise Missing(
@@ -55,27 +58,32 @@ async def roll_back(log: Log, generations: Generations) -> RollbackReport:
         await fold.catch_up(log, db)
         async with live_held(log, generations) as positions:
             await fold.catch_up(log, db, upto=positions)
-            live = generations.current()
-            generations.swap()
+            generations.swap(previous)
     finally:
         db.close()
-    logger.warning("rolled the read model back to generation %s", previous.name)
-    return RollbackReport(generation=previous.name, previous=None if live is None else live.name)
+    return _report(generations)
+
+
+def _report(generations: Generations) -> RollbackReport:
+    live, previous = generations.current(), generations.previous()
+    if live is None:
+        raise Missing("the live generation has been removed meanwhile")
+    logger.warning("rolled the read model back to generation %s", live.name)
+    return RollbackReport(
+        generation=live.name, previous=None if previous is None else previous.name
+    )
 
 
 def _part_from_kept(generations: Generations, path: Path) -> None:
     """Replace a kept link to the file by a copy: it is evidence, which must not change."""
     for kept in generations.kept():
         if kept.samefile(path):
-            copy = kept.with_suffix(".copy")
-            copy.unlink(missing_ok=True)
-            with closing(open_reader(path)) as db:
-                db.execute("VACUUM INTO ?", (str(copy),))
-            with copy.open("rb+") as file:
-                os.fsync(file.fileno())
-            remove(kept)
-            copy.replace(kept)
-            sync_folder(kept.parent)
+            with generations.scratch() as copy:
+                with closing(open_reader(path)) as db:
+                    db.execute("VACUUM INTO ?", (str(copy),))
+                with copy.open("rb+") as file:
+                    os.fsync(file.fileno())
+                generations.replace_kept(kept, copy)
 
 
 def _open(path: Path, log_id: str) -> Connection:

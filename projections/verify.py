@@ -1,7 +1,6 @@
 """Verify the read model: compare the live generation with a fresh fold of the log."""
 
 import hashlib
-import tempfile
 from collections.abc import Generator
 from heapq import merge
 from itertools import groupby, islice
@@ -71,10 +70,8 @@ async def verify(
         Full: the disk has no space for the second fold.
     """
     live = live_generation(generations)
-    with tempfile.TemporaryDirectory(dir=generations.folder, prefix="verify-") as scratch:
-        fresh = await to_thread.run_sync(
-            fold.create_bare, Path(scratch) / "fresh.sqlite", log.log_id
-        )
+    with generations.scratch() as path:
+        fresh = await to_thread.run_sync(fold.create_bare, path, log.log_id)
         try:
             return await compare(log, live, fresh, progress)
         finally:

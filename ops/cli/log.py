@@ -1,17 +1,15 @@
 """``photolog log``"""
 
-import os
-from collections.abc import Generator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
 
 import anyio
 import click
 import msgspec
 
 from ops.cli.log_recover import recover
+from ops.cli.new_file import new_file
 from ops.cli.options import WithDefault, config_option, data_option, with_settings
 from ops.cli.verify import archive_of, opened_log, positions
 from ops.client.text_table import console, table
@@ -28,6 +26,8 @@ from ops.maintenance.export_file import Export
 from ops.maintenance.log_export import Exported, export
 from ops.maintenance.log_import import Imported, import_
 from ops.maintenance.log_info import LogInfo
+from ops.maintenance.settling import clear
+from ops.process.lock import alone, named
 from ops.progress import progress_bar
 from ops.runtime import wiring
 from ops.runtime.archiving import archiver_of
@@ -109,14 +109,13 @@ def archive(loaded: Loaded, discard_lost: bool) -> None:
     """
     settings = loaded.settings
     check(settings)
-    name = f"log-archive-{os.getpid()}"
 
     async def run() -> list[Passed]:
         telemetry = Telemetry("archiver")
-        async with (
-            wiring.open_log(settings, settled=True) as log,
-            wiring.open_blobs(settings, log, name) as blobs,
-        ):
+        async with AsyncExitStack() as stack:
+            log = await stack.enter_async_context(wiring.open_log(settings, settled=True))
+            name = stack.enter_context(named(settings.folder, "log-archive"))
+            blobs = await stack.enter_async_context(wiring.open_blobs(settings, log, name))
             archiver = archiver_of(settings, log, blobs, name, telemetry)
             return [
                 await archiver.archive(each, now=True, discard_lost=discard_lost)
@@ -168,7 +167,7 @@ def export_(loaded: Loaded, file: Path, blobs: bool, after: str | None, upto: st
                         f"{option}: name one position in each of {log.partitions} partitions"
                     )
             files = await stack.enter_async_context(open_reading(settings)) if blobs else None
-            target = stack.enter_context(_new(file))
+            target = stack.enter_context(new_file(file))
             with progress_bar(quiet=False) as progress:
                 return await export(
                     *(log, archive_of(log), target),
@@ -221,6 +220,7 @@ def import_log(loaded: Loaded, file: Path, damaged: bool, revoke_access: bool) -
             stack.callback(source.close)
             with progress_bar(quiet=False) as progress:
                 checked = await check_export(source, accept_damage=damaged, progress=progress)
+            name = stack.enter_context(alone(settings.folder, "log-import", "photolog log import"))
             used = settings
             if used.redis_url is None:
                 url = await stack.enter_async_context(serving_alone(settings))
@@ -234,7 +234,8 @@ def import_log(loaded: Loaded, file: Path, damaged: bool, revoke_access: bool) -
                     f"export has {source.manifest.partitions}: use another data folder, or confirm "
                     f"with --partitions {log.partitions}"
                 )
-            blobs = await stack.enter_async_context(open_store(used, f"log-import-{os.getpid()}"))
+            blobs = await stack.enter_async_context(open_store(used, name))
+            await clear(blobs)
             with progress_bar(quiet=False) as progress:
                 done = await import_(
                     *(log, blobs, source, checked), revoke_access=revoke_access, progress=progress
@@ -272,28 +273,6 @@ def _tell_imported(found: Imported, with_photos: bool, revoke_access: bool) -> N
         )
     if revoke_access:
         say(f"revoked all tokens and API keys: {plural(found.keys, 'key')} in force")
-
-
-@contextmanager
-def _new(file: Path) -> Generator[BinaryIO]:
-    """Write a new file, which appears under its name once it is whole.
-
-    Raises:
-        UserError: there is such a file, or it cannot be written.
-    """
-    if file.exists():
-        raise UserError(f"{file} exists already: name another file, or remove it")
-    partial = file.with_name(f"{file.name}.partial")
-    try:
-        with partial.open("wb") as target:
-            yield target
-            target.flush()
-            os.fsync(target.fileno())
-        partial.rename(file)
-    except OSError as error:
-        raise UserError(f"cannot write {file}: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 async def _checkpoints(settings: Settings, log: Log) -> dict[int, Position]:

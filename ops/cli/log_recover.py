@@ -1,6 +1,5 @@
 """``photolog log recover``"""
 
-import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -18,6 +17,8 @@ from ops.event_format import plural, printable, say, say_json
 from ops.maintenance.copied_log import serving_alone
 from ops.maintenance.log_recover import Recovered, Recovery
 from ops.maintenance.log_recover_findings import Findings, sentences
+from ops.maintenance.settling import clear
+from ops.process.lock import alone
 from ops.runtime import wiring
 from ops.runtime.blobs import open_store
 from store.archive.settings import TrimmingSettings
@@ -66,8 +67,11 @@ def recover(loaded: Loaded, files: tuple[Path, ...], yes: bool, as_json: bool) -
                 url = await stack.enter_async_context(serving_alone(settings))
                 used = msgspec.structs.replace(settings, redis_url=url)
             redis, wait = await stack.enter_async_context(wiring.open_empty(used))
-            name = f"log-recover-{os.getpid()}"
+            name = stack.enter_context(
+                alone(settings.folder, "log-recover", "photolog log recover")
+            )
             blobs = await stack.enter_async_context(open_store(used, name))
+            await clear(blobs)
             trimming = TrimmingSettings(
                 archive_keep_s=used.archive_keep_s, archive_keep_bytes=used.archive_keep_bytes
             )

@@ -20,7 +20,7 @@ from ops.runtime import wiring
 from projections.fold import Tally
 from projections.generation import TABLES
 from projections.models import checkpoints, history
-from projections.rebuild import RebuildReport, rebuild
+from projections.rebuild import RebuildReport, rebuild, sweep
 from projections.rollback import RollbackReport, roll_back
 from projections.verify import NAMED, TableReport, VerifyReport, verify
 from store.errors import StoreError, Unavailable
@@ -271,8 +271,10 @@ def verify_models(loaded: Loaded, as_json: bool) -> None:
     """
 
     async def run(progress: Callable[[int, int], None]) -> tuple[VerifyReport, list[Break]]:
+        generations = wiring.generations(loaded.settings)
         async with wiring.open_log(loaded.settings) as log:
-            report = await verify(log, wiring.generations(loaded.settings), progress)
+            await sweep(log, generations)
+            report = await verify(log, generations, progress)
             breaks = [] if report.equal else (await audit(log, progress=progress)).breaks
             return report, breaks
 

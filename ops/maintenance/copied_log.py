@@ -4,10 +4,12 @@ To read it, a temporary server loads a copy of its files. Nothing is written to 
 may be a backup, or evidence. To import a log, a server runs on the folder itself.
 """
 
+import fcntl
+import os
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import anyio
@@ -21,6 +23,9 @@ from ops.process.embedded_valkey import Valkey
 from ops.process.lock import is_locked, locked
 
 LOOK_S = 0.05
+
+COPY = "photolog-copy-"
+"""How the names of folders with copies begin, among the temporary ones."""
 
 
 def lies_idle(settings: Settings) -> bool:
@@ -36,7 +41,7 @@ async def serving_copy(settings: Settings) -> AsyncGenerator[str]:
     Raises:
         UserError: the log cannot be copied or read, or no server is bundled for this machine.
     """
-    with tempfile.TemporaryDirectory(prefix="photolog-") as scratch:
+    with _scratch() as scratch:
         try:
             shutil.copytree(settings.folder / "valkey" / FILES, Path(scratch) / FILES)
         except (OSError, shutil.Error) as error:
@@ -49,6 +54,42 @@ async def serving_copy(settings: Settings) -> AsyncGenerator[str]:
             raise UserError(f"cannot read the log in {settings.folder}: {reason}") from error
         async with _served(valkey, command, settings):
             yield valkey.url
+
+
+@contextmanager
+def _scratch() -> Generator[str]:
+    """Yield a new folder, which is removed after the block; first remove those of killed processes.
+
+    It is locked during the block, so that others do not remove it.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{COPY}*"):
+        _remove_unlocked(left)
+    while True:
+        with tempfile.TemporaryDirectory(prefix=COPY, ignore_cleanup_errors=True) as folder:
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                if Path(folder).exists():  # otherwise it was removed before it was locked
+                    yield folder
+                    return
+            finally:
+                os.close(handle)
+
+
+def _remove_unlocked(folder: Path) -> None:
+    """Remove a folder of this user that no process has locked."""
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:  # another user's, or removed meanwhile
+        return
+    try:
+        if os.fstat(handle).st_uid == os.getuid():
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+    except BlockingIOError:
+        pass
+    finally:
+        os.close(handle)
 
 
 @asynccontextmanager

@@ -52,6 +52,10 @@ class Export:
     def __init__(self, path: Path) -> None:
         """Raises UserError if it is not an export that can be imported."""
         self._path = path
+        if path.exists() and not path.is_file():
+            raise UserError(
+                f"{path} is not a file, and an export is read in any order: copy it first"
+            )
         try:
             self._tar = tarfile.open(path, "r:")  # noqa: SIM115 # closed by ``close``
         except _FAILURES as error:
@@ -60,6 +64,7 @@ class Export:
             self._members = _members(path, self._tar)
             self.manifest = _manifest(path, self._bytes(MANIFEST))
             self._check_folders()
+            self._check_end()
         except (*_FAILURES, KeyError) as error:
             self.close()
             raise UserError(f"{path} is not a whole export of a log: {error}") from error
@@ -140,6 +145,17 @@ class Export:
                     f"{self._path} has the segment {name}, but only {self.manifest.partitions} "
                     "partitions"
                 )
+
+    def _check_end(self) -> None:
+        """Check that nothing follows the archive, such as another one."""
+        with self._path.open("rb") as file:
+            file.seek(self._tar.offset)
+            while chunk := file.read(CHUNK_BYTES):
+                if any(chunk):
+                    raise UserError(
+                        f"{self._path} has more than one export: it goes on after byte "
+                        f"{self._tar.offset:,}, where the first one ends"
+                    )
 
     def _bytes(self, name: str) -> bytes:
         file = self._tar.extractfile(self._members[name])

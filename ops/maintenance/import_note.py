@@ -44,6 +44,15 @@ async def begin(log: Log, digest: str) -> None:
         await log.redis.hdel(log.keys.meta, IMPORTED, UPTO)
 
 
+async def confirm(log: Log, digest: str) -> None:
+    """Raise UserError if this is not the import that has begun and not ended."""
+    if (await read(log)).importing != digest:
+        raise UserError(
+            "another import into this log has begun or ended meanwhile: wait for its end, or if it "
+            "was interrupted, run the one again whose events are to be there"
+        )
+
+
 async def end(log: Log, digest: str, upto: str) -> None:
     """Note that the import has ended; afterwards roles may start."""
     with translated():

@@ -97,7 +97,7 @@ async def import_(
     With ``revoke_access``, no API key and no token of the log works any more.
 
     Raises:
-        UserError: the log or the blobs are not empty, and in use.
+        UserError: the log or the blobs are not empty, and in use, or another import has begun.
         Corrupt: the file has changed since it was checked.
         StoreError: Redis or the blob store fails.
     """
@@ -109,11 +109,12 @@ async def import_(
     for number, (key, recorded) in enumerate(checked.files.items()):
         progress(number, len(checked.files))
         stored += await _store(blobs, export, key, recorded)
-    events, ends = await _add_all(log, export, progress)
+    events, ends = await _add_all(log, export, checked.digest, progress)
     for partition in range(log.partitions):
         await _skip_dispatch(log, partition)
     disabled = await _disable_webhooks(log)
     keys = await _revoke_access(log) if revoke_access else 0
+    await import_note.confirm(log, checked.digest)
     await import_note.end(log, checked.digest, await _ends(log))
     return Imported(
         events=events,
@@ -215,7 +216,9 @@ async def _is_stored(blobs: Blobs, key: str, recorded: Recorded) -> bool:
     return sha256.hexdigest() == recorded.sha256
 
 
-async def _add_all(log: Log, export: Export, progress: Progress) -> tuple[int, list[Position]]:
+async def _add_all(
+    log: Log, export: Export, digest: str, progress: Progress
+) -> tuple[int, list[Position]]:
     """Add the events of all partitions; return how many there are, and the last positions."""
     adder = Adder(log.redis, log.keys, log.log_id)
     ends = [Position.start(partition) for partition in range(log.partitions)]
@@ -223,6 +226,7 @@ async def _add_all(log: Log, export: Export, progress: Progress) -> tuple[int, l
     events = 0
 
     async def flush(partition: int) -> None:
+        await import_note.confirm(log, digest)
         await adder.add(partition, waiting[partition])
         waiting[partition].clear()
 

@@ -213,7 +213,11 @@ class Recovery:
             digest=found.digest,
             lost=remains.lost if remains.kept else (),
         )
-        await self._recovering.begin(begun, remains.former)
+        if not await self._recovering.begin(begun, remains.former):
+            raise UserError(
+                "another recovery of this log has begun meanwhile: run this one again once that "
+                "has ended, or if it was interrupted"
+            )
         return found, begun
 
     async def _epoch(self, log: Log, remains: Remains, kept: Kept) -> int:

@@ -44,6 +44,15 @@ async def settle(log: Log, blobs: Blobs) -> None:
         )
 
 
+async def clear(blobs: Blobs) -> None:
+    """Remove the drafts that an earlier process of this name left; what became of them stays.
+
+    Call it before the first draft under that name.
+    """
+    for leftover in await blobs.leftovers():
+        await blobs.clear(leftover)
+
+
 async def _settle_originals(log: Log, blobs: Blobs, in_doubt: set[str]) -> int:
     """Delete the originals that no event names; return how many of them are kept nevertheless."""
     if not in_doubt:

@@ -1,6 +1,7 @@
 """Resources that only one system can hold: a data folder and a port."""
 
 import fcntl
+import itertools
 import logging
 import os
 import socket
@@ -18,6 +19,9 @@ logger = logging.getLogger("photolog")
 
 TAKEOVER_S = 5.0
 """How long the processes of a killed supervisor may take to end."""
+
+NAMES = "commands"
+"""The folder of the names of commands that store files, in the data folder."""
 
 BACKLOG = 2048
 POLL_S = 0.05
@@ -66,6 +70,59 @@ def is_locked(folder: Path) -> bool:
         return False
     finally:
         os.close(fd)
+
+
+@contextmanager
+def named(folder: Path, kind: str) -> Generator[str]:
+    """Yield a name for this process, the first one of this ``kind`` that is free in the folder.
+
+    So the name of a process that was killed is used again, and its next owner can clear up what it
+    has left. Names are locks, which end with their process.
+
+    Raises:
+        StartFailed: the folder is unusable.
+    """
+    names = (f"{kind}-{number}" for number in itertools.count(1))
+    name, fd = next(found for name in names if (found := _name(folder, name)) is not None)
+    try:
+        yield name
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def alone(folder: Path, kind: str, command: str) -> Generator[str]:
+    """Yield a name for this process, the only one of this ``kind`` in the folder, as ``named``.
+
+    Raises:
+        StartFailed: the folder is unusable, or another process runs the ``command`` there.
+    """
+    found = _name(folder, kind)
+    if found is None:
+        raise StartFailed(f"another `{command}` runs on {folder}: wait until it has ended")
+    name, fd = found
+    try:
+        yield name
+    finally:
+        os.close(fd)
+
+
+def _name(folder: Path, name: str) -> tuple[str, int] | None:
+    """Take the name; return it with the descriptor of its lock, or None if it is taken."""
+    try:
+        make_folder(folder, 0o700)
+        make_folder(folder / NAMES, 0o700)
+        fd = os.open(folder / NAMES / name, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StartFailed(
+            f"PHOTOLOG_DATA: cannot use the folder {folder}: {error.strerror}"
+        ) from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    return name, fd
 
 
 def machine(folder: Path) -> str:

@@ -73,18 +73,22 @@ class Recovering:
             begun, done = msgspec.convert(found, tuple[bytes | None, bytes | None])
         return _mark(begun), _mark(done)
 
-    async def begin(self, mark: Mark, former: int) -> None:
-        """Take the id from the log, which said that it has ``former`` partitions."""
+    async def begin(self, mark: Mark, former: int) -> bool:
+        """Take the id from the log, which said that it has ``former`` partitions.
+
+        Return False if another recovery has begun meanwhile.
+        """
         keys = self._keys
         begun = [begun_field(each) for each in range(former)]
         with translated():
-            await self._script(
+            reply = await self._script(
                 keys=[keys.meta],
                 args=[
-                    *(len(begun) + 2, "id", "epoch", *begun),
+                    *(RECOVERING, len(begun) + 2, "id", "epoch", *begun),
                     *(RECOVERING, msgspec.json.encode(mark), "partitions", mark.partitions),
                 ],
             )
+            return msgspec.convert(reply, int) == 1
 
     async def clear(self, partition: int) -> None:
         """Mark the partition too, and remove what may be left there of lost events."""
@@ -127,7 +131,7 @@ class Recovering:
         with translated():
             for partition in mark.writes:
                 await self._redis.set(keys.identity(partition), mark.log)
-            await self._script(keys=[keys.meta], args=[1, RECOVERING, *fields])
+            await self._script(keys=[keys.meta], args=["", 1, RECOVERING, *fields])
 
 
 def _mark(found: bytes | None) -> Mark | None:

@@ -7,8 +7,7 @@
 | ``<generation>.sqlite-building`` | locked by the process that builds it, while it runs; its form |
 | ``current`` | the name of the generation that readers use; replaced in one step |
 | ``previous`` | the name of the one that was replaced last, if it can be made live again |
-| ``kept/<generation>.sqlite`` | a replaced one, which may hold facts that the log has lost |
-| ``kept/partition-07-<ms>-<seq>.sqlite`` | events that one partition of the log has lost |
+| ``kept/`` | what the log may have lost, see ``store.sqlite.kept`` |
 
 One process writes a generation, while any number of threads and processes read it (WAL).
 """
@@ -16,7 +15,6 @@ One process writes a generation, while any number of threads and processes read 
 import fcntl
 import logging
 import os
-import re
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -27,13 +25,11 @@ from stat import S_ISREG
 from store.blobs.disk import make_folder, sync_folder
 from store.errors import Missing
 from store.sqlite.connection import translated
+from store.sqlite.kept import MOST_KEPT, NAME, KeptFiles, files_of, remove
 
 logger = logging.getLogger("photolog.store")
 
 BUILDING = "-building"
-
-_NAME = re.compile(rb"[0-9a-f]{12}\.sqlite")
-"""The valid content of ``current``; anything else, above all a path, is ignored."""
 
 _LONGEST_NAME = 64
 """How many bytes of ``current`` are read."""
@@ -44,22 +40,18 @@ _NO_FILE = (ELOOP, ENXIO)
 LONGEST_FORM = 200
 """How many bytes of the form of a half-built generation are compared."""
 
-MOST_KEPT = 2
-"""How many replaced generations are kept, see ``Generations.switch``."""
 
-
-class Generations:
+class Generations(KeptFiles):
     """The files of one read model folder, with at most ``most_kept`` replaced generations.
 
     Methods raise Full or Unavailable if the files cannot be used.
     """
 
     def __init__(self, folder: Path, most_kept: int = MOST_KEPT) -> None:
+        super().__init__(folder, most_kept)
         self.folder = folder
-        self.most_kept = most_kept
         self._pointer = folder / "current"
         self._previous = folder / "previous"
-        self._kept = folder / "kept"
         self._ignored: bytes | None = None
 
     @translated()
@@ -99,7 +91,7 @@ class Generations:
             name = os.read(handle, _LONGEST_NAME).strip()
         finally:
             os.close(handle)
-        if _NAME.fullmatch(name):
+        if NAME.fullmatch(name):
             return self.folder / name.decode()
         return self._ignore(name)
 
@@ -130,6 +122,15 @@ class Generations:
             if not path.exists() or path == self.current():
                 _building(path).unlink(missing_ok=True)
             os.close(lock)
+
+    @contextmanager
+    def scratch(self) -> Generator[Path]:
+        """Yield a path for a file that is removed after the block, or by ``sweep`` after a kill."""
+        with self.building() as path:
+            try:
+                yield path
+            finally:
+                remove(path)
 
     @translated()
     def _mark(self, form: str) -> tuple[Path, int]:
@@ -188,46 +189,18 @@ class Generations:
         return swept
 
     @translated()
-    def kept(self) -> list[Path]:
-        """Return the generations that were replaced and kept, the oldest first."""
-        return [path for path in self.all_kept() if _NAME.fullmatch(path.name.encode())]
-
-    @translated()
-    def kept_of(self, partition: int) -> list[Path]:
-        """Return the files with events that the partition has lost, the oldest first."""
-        return [path for path in self.all_kept() if path.name.startswith(_lost_in(partition))]
-
-    @translated()
-    def keep_of(self, partition: int, name: str, file: Path) -> Path | None:
-        """Move a closed and synced ``file`` with lost events of the partition to where it is kept.
-
-        If ``most_kept`` of the partition are kept already, those stay and this returns None.
-        """
-        if len(self.kept_of(partition)) >= self.most_kept:
-            return None
-        make_folder(self._kept, 0o700)
-        kept = self._kept / f"{_lost_in(partition)}{name}.sqlite"
-        file.replace(kept)
-        sync_folder(self._kept)
-        return kept
-
-    @translated()
-    def all_kept(self) -> list[Path]:
-        """Return every file that is kept, the oldest first."""
-        return sorted(self._kept.glob("*.sqlite"), key=lambda path: path.stat().st_mtime_ns)
-
-    @translated()
-    def switch(self, path: Path, *, retain: bool = False) -> Path | None:
+    def switch(self, path: Path, *, retain: bool = False, needed: bool = False) -> Path | None:
         """Make ``path`` the live generation, durably. Open readers keep their file.
 
         With ``retain``, the one that was live becomes the previous one, see ``swap``. A former
         previous one is removed.
 
-        Keeps the replaced generation and returns its path: ``remove`` it if it is not needed.
-        Returns None if there was none, or if ``most_kept`` are kept already: those stay, because
-        the oldest is the closest to what the log once held. Removes the others.
+        Keeps the replaced generation and returns its path: unless it is ``needed``, call
+        ``examined`` then. Returns None if there was none, or if ``most_kept`` are kept already:
+        those stay, because the oldest is the closest to what the log once held. Removes the others.
         """
-        kept = self._keep(path)
+        live = self.current() or self._unnamed(path)
+        kept = None if live in (None, path) else self._keep(live, needed=needed)
         replaced = self.current() if retain else None
         self._point(self._pointer, path)
         if replaced is None or replaced == path:
@@ -242,18 +215,34 @@ class Generations:
         return kept
 
     @translated()
-    def swap(self) -> None:
-        """Make the previous generation the live one, durably, and the live one the previous.
+    def swap(self, previous: Path) -> None:
+        """Make the ``previous`` generation the live one, durably, and the live one the previous.
 
         Raises:
-            Missing: there is no previous one.
+            Missing: there is no previous one, or it is another one by now.
         """
-        live, previous = self.current(), self.previous()
-        if previous is None:
-            raise Missing("there is no previous generation of the read model")
+        live = self.current()
+        if self.previous() != previous:
+            raise Missing(
+                f"the generation {previous.name} is not the previous one any more: a rebuild or a "
+                "rollback was faster. `photolog projections list` names the one that is live"
+            )
         self._point(self._pointer, previous)
         if live is not None:
             self._point(self._previous, live)
+
+    @translated()
+    def finish_swap(self) -> bool:
+        """Finish a swap that was killed when it had made the previous generation live.
+
+        Return False if there was none.
+        """
+        live = self.current()
+        if live is None or self._named(self._previous) != live:
+            return False
+        if (replaced := self._unnamed(live)) is not None:
+            self._point(self._previous, replaced)
+        return replaced is not None
 
     @translated()
     def drop_previous(self) -> Path | None:
@@ -277,24 +266,6 @@ class Generations:
         _make_way(pointer)
         draft.replace(pointer)
         sync_folder(self.folder)  # and is named before the others are removed
-
-    def _keep(self, successor: Path) -> Path | None:
-        """Link the live generation before any of its files could be removed."""
-        live = self.current() or self._unnamed(successor)
-        if live is None or live == successor or live.stat().st_size == 0:
-            return None
-        if len(self.kept()) >= self.most_kept:
-            return None
-        make_folder(self._kept, 0o700)
-        kept = self._kept / live.name
-        if kept.exists() and not kept.samefile(live):  # it was live before, and went on since
-            kept = kept.with_name(f"{uuid.uuid4().hex[:12]}.sqlite")
-        for suffix in ("-wal", ""):  # the WAL is there before the file is
-            Path(f"{kept}{suffix}").unlink(missing_ok=True)  # of a switch that was killed
-            with suppress(FileNotFoundError):
-                os.link(live.with_name(live.name + suffix), f"{kept}{suffix}")
-        sync_folder(self._kept)
-        return kept
 
     def _unnamed(self, successor: Path) -> Path | None:
         """Return the newest finished generation, for when the pointer to it was lost."""
@@ -320,13 +291,6 @@ class Generations:
         _doubt(path).unlink(missing_ok=True)
 
 
-@translated()
-def remove(path: Path) -> None:
-    """Delete a generation with its WAL files."""
-    for file in _files(path):
-        file.unlink(missing_ok=True)
-
-
 @translated(FileNotFoundError)
 def inodes(path: Path) -> tuple[int, int, int]:
     """Return the inodes of an open generation: the file, its WAL and the WAL's index.
@@ -337,7 +301,7 @@ def inodes(path: Path) -> tuple[int, int, int]:
     Raises:
         FileNotFoundError: one of them is gone.
     """
-    main, wal, index = (file.stat().st_ino for file in _files(path))
+    main, wal, index = (file.stat().st_ino for file in files_of(path))
     return main, wal, index
 
 
@@ -351,10 +315,6 @@ def _make_way(path: Path) -> None:
 
 def _doubt(path: Path) -> Path:
     return path.with_name(f"{path.name}-doubted")
-
-
-def _lost_in(partition: int) -> str:
-    return f"partition-{partition:02d}-"
 
 
 def _building(path: Path) -> Path:
@@ -377,7 +337,3 @@ def _locked(mark: Path) -> int | None:
         os.close(lock)
         return None
     return lock
-
-
-def _files(path: Path) -> list[Path]:
-    return [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]

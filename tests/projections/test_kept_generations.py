@@ -203,3 +203,54 @@ async def test_the_oldest_are_kept_and_no_more_than_the_bound(
     shutil.rmtree(generations.folder / "kept")
     await rebuild(log, generations, keep=True)
     assert len(generations.kept()) == 1
+
+
+async def test_a_generation_that_a_killed_rebuild_has_kept_is_examined_by_the_next_one(
+    log: Log, projector: Projector, generations: Generations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await execute(log, *SCRIPT)
+    await projector.catch_up()
+
+    for _ in range(generations.most_kept + 1):
+        await killed_after_its_switch(log, generations, monkeypatch)
+        assert len(generations.unexamined()) == 1
+        assert generations.all_kept() == []
+    report = await rebuild(log, generations)
+
+    assert report.kept is None
+    assert list((generations.folder / "kept").iterdir()) == []
+
+
+async def test_evidence_that_a_killed_rebuild_has_kept_stays(
+    log: Log, projector: Projector, generations: Generations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await execute(log, *SCRIPT)
+    await projector.catch_up()
+    before = history_of(live(generations))
+    await tamper(log, with_another_actor)
+    await killed_after_its_switch(log, generations, monkeypatch)
+
+    await rebuild(log, generations)
+
+    (kept,) = generations.kept()
+    assert history_of(kept) == before
+
+
+class Killed(BaseException):
+    """As the end of a process, and not an error of the work."""
+
+
+async def killed_after_its_switch(
+    log: Log, generations: Generations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rebuild until the new generation is live, and no further."""
+    switch = generations.switch
+
+    def switch_and_end(path: Path, **options: Any) -> None:
+        switch(path, **options)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(generations, "switch", switch_and_end)
+        with pytest.raises(Killed):
+            await rebuild(log, generations)

@@ -4,8 +4,10 @@ import json
 import tarfile
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
+from redis import Redis as SyncRedis
 
 from domain.photo.commands import DeletePhoto
 from domain.pipeline.control import PauseStage
@@ -14,9 +16,10 @@ from ops.errors import UserError
 from ops.maintenance.audit import audit
 from ops.maintenance.export_check import check
 from ops.maintenance.export_file import Export
-from ops.maintenance.import_note import IMPORTED
+from ops.maintenance.import_note import IMPORTED, IMPORTING
 from ops.maintenance.log_export import MANIFEST, Exported, export
 from ops.maintenance.log_import import Imported, import_
+from store.archive.adding import AT_ONCE
 from store.archive.archive import Archive
 from store.blobs.folder import FolderBlobs
 from store.blobs.interface import Blobs, original_key
@@ -158,6 +161,35 @@ async def test_webhooks_of_an_imported_log_are_disabled_until_somebody_enables_t
     assert "imported" in webhook.reason
     before, after = await audit(log), await audit(new)
     assert (after.events, after.breaks) == (before.events + 1, [])
+
+
+async def test_an_import_that_another_one_has_overtaken_stops(
+    log: Log,
+    redis: Client,
+    prefix: str,
+    blobs: Blobs,
+    new_blobs: Blobs,
+    tmp_path: Path,
+    valkey_url: str,
+) -> None:
+    await fill(log, AT_ONCE)
+    await exported(log, blobs, tmp_path / "export.tar")
+    new = await Log.open(redis, prefix=f"{prefix}-new", partitions=1)
+    source = Export(tmp_path / "export.tar")
+    untyped: Any = SyncRedis
+    other = untyped.from_url(valkey_url)
+
+    def begin_another(_done: int, _total: int | None) -> None:
+        other.hset(new.keys.meta, IMPORTING, "the digest of another file")
+
+    with pytest.raises(UserError, match="another import into this log"):
+        await import_(
+            new, new_blobs, source, await check(source, accept_damage=True), progress=begin_another
+        )
+
+    assert await redis.xlen(new.keys.log(0)) == AT_ONCE
+    source.close()
+    other.close()
 
 
 async def test_a_log_with_events_takes_no_import(

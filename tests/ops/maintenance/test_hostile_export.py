@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import tarfile
 from collections.abc import Callable
@@ -364,3 +365,20 @@ async def test_a_damaged_segment_says_which_member_it_is(members: Members, tmp_p
         await check(source)
 
     source.close()
+
+
+async def test_what_follows_an_export_in_its_file_is_noticed(
+    members: Members, tmp_path: Path
+) -> None:
+    path = written(tmp_path / "two.tar", members)
+    path.write_bytes(path.read_bytes() * 2)
+
+    with pytest.raises(UserError, match="has more than one export"):
+        Export(path)
+
+
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.tar")
+
+    with pytest.raises(UserError, match="is not a file"):
+        Export(tmp_path / "pipe.tar")

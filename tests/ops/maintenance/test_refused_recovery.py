@@ -1,6 +1,9 @@
 """Recoveries that are refused, and change nothing."""
 
+from typing import Any
+
 import pytest
+from redis import Redis as SyncRedis
 
 from domain.pipeline.stages import ROOT
 from ops.errors import UserError
@@ -10,6 +13,7 @@ from ops.maintenance.log_recover import Recovery
 from store.blobs.folder import FolderBlobs
 from store.keys import Keys
 from store.log.log import Log
+from store.log.recovering import RECOVERING
 from store.queue import liveness
 from store.queue.lanes import Lanes
 from store.redis.connection import Client
@@ -68,6 +72,26 @@ async def test_what_was_refused_is_not_written(
         await Recovery(redis, Keys(prefix), blobs).run(None, refuse)
 
     assert await keys_of(redis, prefix) == []
+
+
+async def test_a_recovery_that_another_one_has_overtaken_writes_nothing(
+    log: Log, redis: Client, prefix: str, blobs: FolderBlobs, valkey_url: str
+) -> None:
+    await worked(log, blobs)
+    await archive_all(log, blobs)
+    await lose(redis, prefix)
+    untyped: Any = SyncRedis
+    other = untyped.from_url(valkey_url)
+
+    def begin_another(_: object) -> None:
+        other.hset(Keys(prefix).meta, RECOVERING, "the mark of another one")
+
+    with pytest.raises(UserError, match="another recovery of this log has begun"):
+        await Recovery(redis, Keys(prefix), blobs).run(None, begin_another)
+
+    assert await keys_of(redis, prefix) == [Keys(prefix).meta]
+    assert other.hgetall(Keys(prefix).meta) == {RECOVERING.encode(): b"the mark of another one"}
+    other.close()
 
 
 async def test_without_anything_left_there_is_nothing_to_recover(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.process.lock import StartFailed, base_url, listen, locked, reachable
+from ops.process.lock import StartFailed, alone, base_url, listen, locked, named, reachable
 
 
 def _dead_pid() -> int:
@@ -39,6 +39,24 @@ def test_processes_of_a_killed_supervisor_still_hold_the_folder(
 
     with locked(data):
         assert (data / "lock").read_text() == str(os.getpid())
+
+
+def test_a_name_is_used_again_once_its_process_has_ended(data: Path) -> None:
+    with named(data, "log-archive") as first, named(data, "log-archive") as second:
+        assert (first, second) == ("log-archive-1", "log-archive-2")
+    with named(data, "log-archive") as third:
+        assert third == first
+
+
+def test_a_command_that_runs_alone_in_a_folder_refuses_another_one(data: Path) -> None:
+    with (
+        alone(data, "log-import", "photolog log import"),
+        pytest.raises(StartFailed, match="another `photolog log import` runs on"),
+        alone(data, "log-import", "photolog log import"),
+    ):
+        pass
+    with alone(data, "log-import", "photolog log import") as name:
+        assert name == "log-import"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost", "::1", "::"])

@@ -1,10 +1,9 @@
 """An archiver, import or recovery that is killed at any step loses and doubles no event.
 
-``PHOTOLOG_TEST_KILLS`` is how often the process of each test is killed.
+``PHOTOLOG_TEST_KILLS`` is how often the process of each test is killed, and ``PHOTOLOG_TEST_SEED``
+repeats the seed of a run.
 """
 
-import os
-import random
 import shutil
 import signal
 import subprocess
@@ -24,11 +23,12 @@ from store.queue.dispatch import Dispatch
 from store.redis.connection import connect
 from store.sqlite.generations import Generations
 from tests.conftest import CONTEXT
+from tests.forked import kills, seeded
 from tests.ops.maintenance.recoveries import lose, lose_partition, project, reopened, worked
 from tests.store.archive.segments import archive_all, fill, rest
 from tests.store.commands import upload
 
-KILLS = int(os.environ.get("PHOTOLOG_TEST_KILLS", "8"))
+KILLS = kills(8)
 
 
 def run_until(calls: int, url: str, prefix: str, folder: str, *of: str) -> int | None:
@@ -48,9 +48,7 @@ def run_until(calls: int, url: str, prefix: str, folder: str, *of: str) -> int |
 async def test_kills_at_any_step_lose_and_double_nothing(
     valkey_url: str, prefix: str, tmp_path: Path
 ) -> None:
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+    chance = seeded()
     redis = connect(valkey_url)
     log = await Log.open(redis, prefix=prefix)
     dispatch = Dispatch(log, "w1")
@@ -98,9 +96,7 @@ async def test_kills_at_any_step_lose_and_double_nothing(
 async def test_an_import_that_is_killed_at_any_step_goes_on(
     valkey_url: str, prefix: str, tmp_path: Path
 ) -> None:
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+    chance = seeded()
     redis = connect(valkey_url)
     log = await Log.open(redis, prefix=prefix, partitions=3)
     blobs = FolderBlobs(tmp_path / "blobs")
@@ -133,9 +129,7 @@ async def test_an_import_that_is_killed_at_any_step_goes_on(
 async def test_a_recovery_that_is_killed_at_any_step_goes_on(
     valkey_url: str, prefix: str, tmp_path: Path
 ) -> None:
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+    chance = seeded()
     redis = connect(valkey_url)
     log = await Log.open(redis, prefix=prefix, partitions=3)
     blobs = FolderBlobs(tmp_path / "blobs")
@@ -174,9 +168,7 @@ async def test_a_recovery_of_one_partition_that_is_killed_at_any_step_goes_on(
     valkey_url: str, prefix: str, tmp_path: Path, lost: str
 ) -> None:
     """The partition of alice, or that of bob, which is also that of the controls."""
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+    chance = seeded()
     redis = connect(valkey_url)
     log = await Log.open(redis, prefix=prefix, partitions=4)
     partition = log.partition_of(lost)
