@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from projections import fold
 from projections.models import photos
+from projections.models.checkpoints import Coverage
 from projections.models.photos import Page, page_sql
 from store.sqlite.connection import Connection
 from tests.projections.conftest import fold_in
@@ -168,7 +169,9 @@ def test_any_text_as_cursor_gives_a_page_or_is_rejected(empty: Connection, curso
 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Connection:
-    return fold.create(tmp_path_factory.mktemp("empty") / "empty.sqlite", "some log")
+    return fold.create(
+        tmp_path_factory.mktemp("empty") / "empty.sqlite", "some log", Coverage.whole(3)
+    )
 
 
 @pytest.mark.parametrize(
