@@ -1,7 +1,7 @@
 """Fold the log into a file: rows and checkpoint in one transaction, each event once."""
 
 import gc
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
@@ -12,6 +12,7 @@ from anyio import to_thread
 from projections import new_photos
 from projections.generation import FORM, INDEXES, MEANING, OF_ONE_PHOTO, READ_MODELS, SCHEMA
 from projections.models import checkpoints, history, history_pages
+from projections.models.checkpoints import Coverage
 from projections.reading import Opening, Page, Reading
 from projections.unpacker import Unpacker
 from projections.unpacking import GARBAGE
@@ -37,14 +38,17 @@ CHECKPOINT_PAGES = 16_384
 """Pages in the WAL after which they are written to the file: a page changes many times."""
 
 
-def create(path: Path, log_id: str) -> Connection:
-    """Create a file without events for a fold of that log. It is not durable before ``finish``."""
-    db = create_bare(path, log_id)
+def create(path: Path, log_id: str, covers: Coverage) -> Connection:
+    """Create a file without events for a fold of these partitions of that log.
+
+    It is not durable before ``finish``.
+    """
+    db = create_bare(path, log_id, covers)
     db.execute(INDEXES)
     return db
 
 
-def create_bare(path: Path, log_id: str) -> Connection:
+def create_bare(path: Path, log_id: str, covers: Coverage) -> Connection:
     """Create a file as ``create`` does, without the indexes that only queries need.
 
     ``finish`` makes them, which is faster when the events of a whole log come first.
@@ -53,18 +57,19 @@ def create_bare(path: Path, log_id: str) -> Connection:
     _hasten(db)
     with db.transaction():
         db.execute(SCHEMA)
-        checkpoints.set_log_id(db, log_id)
+        checkpoints.create(db, log_id, covers)
     return db
 
 
-def continue_bare(path: Path, log_id: str) -> Connection | None:
+def continue_bare(path: Path, log_id: str, covers: Coverage) -> Connection | None:
     """Open a file that ``create_bare`` has created and that is to be folded further.
 
-    Return None if it does not belong to that log, or was created only in part.
+    Return None if it does not belong to that log, covers other partitions, or was created only in
+    part.
     """
     db = open_writer(path)
     try:
-        if checkpoints.log_id(db) == log_id:
+        if checkpoints.log_id(db) == log_id and checkpoints.coverage(db) == covers:
             _hasten(db)
             return db
     except (Corrupt, IndexError):
@@ -91,13 +96,16 @@ def finish(db: Connection) -> None:
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def mismatch(db: Connection, log_id: str) -> str | None:
-    """Return why this code cannot continue the generation; None if it can."""
+def mismatch(db: Connection, log_id: str, covers: Coverage | None = None) -> str | None:
+    """Return why this code cannot continue the generation; None if it can.
+
+    With ``covers``, it must cover exactly these partitions: nobody would follow others.
+    """
     if db.execute("PRAGMA user_version") != [(FORM,)]:
         return "the read model was written by another version"
     if checkpoints.log_id(db) != log_id:
         return "the read model belongs to another log"
-    return None
+    return None if covers is None else covers.difference(checkpoints.coverage(db))
 
 
 def damage(db: Connection) -> str | None:
@@ -164,18 +172,21 @@ async def catch_up(
     tally: Tally | None = None,
     unpacker: Unpacker | None = None,
 ) -> None:
-    """Fold every partition up to its end, or exactly up to ``upto``.
+    """Fold every partition that the file covers up to its end, or exactly up to ``upto``.
 
-    ``unpacker`` is a process that helps with what is in the archive.
+    Partitions that ``upto`` lacks stay as they are. ``unpacker`` is a process that helps with what
+    is in the archive.
 
     Without ``upto``, up to one page can be missing if events keep coming.
     """
-    meter = await _Meter.of(log, upto, progress, tally) if progress else None
+    covered = (await to_thread.run_sync(checkpoints.coverage, db)).partitions
+    folded = covered if upto is None else [each for each in covered if each in upto]
+    meter = await _Meter.of(log, folded, upto, progress, tally) if progress else None
     count = READ_COUNT
     while count >= READ_COUNT:
         count = 0
-        for partition in range(log.partitions):
-            limit = upto[partition] if upto else None
+        for partition in folded:
+            limit = None if upto is None else upto[partition]
             count += await _catch_up_partition(log, db, partition, limit, meter, unpacker)
 
 
@@ -272,12 +283,13 @@ class _Meter:
     async def of(
         cls,
         log: Log,
+        partitions: Iterable[int],
         upto: Mapping[int, Position] | None,
         progress: Progress,
         tally: Tally | None,
     ) -> "_Meter":
         spans: dict[int, tuple[int, int]] = {}
-        for partition in range(log.partitions):
+        for partition in partitions:
             first = await log.read(Position.start(partition), count=1)
             end = upto[partition] if upto else await log.end(partition)
             begin = first[0].position.ms - 1 if first else end.ms

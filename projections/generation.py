@@ -58,7 +58,7 @@ INDEXES = "\n".join((photos.INDEXES, jobs.INDEXES))
 
 TABLES = tuple(table for model in READ_MODELS for table in model.TABLES)
 
-REVISION = 5
+REVISION = 6
 """Increase this when rows mean something else and their columns do not show it.
 
 They do if an ``apply`` changes, the JSON in a column, or the expression of a generated column.

@@ -3,6 +3,7 @@
 | what it finds | what it does |
 |---|---|
 | no read model; one that is damaged, or belongs to another log or version | rebuilds it |
+| one that covers other partitions than those it follows | rebuilds it |
 | one of another version with the same tables | makes its indexes, and continues with it |
 | a reader has reported damage | checks the file, and rebuilds it if it is damaged |
 | a file beside it, the WAL or its index, is missing or replaced | rebuilds it |
@@ -16,7 +17,7 @@ Readers use the old generation until a new one has caught up.
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from domain.pipeline.rebuilds import RebuildRequested
 from projections import fold, other_versions
 from projections.data_loss import LOOKED_BACK, Loss, measure, report
 from projections.models import checkpoints, history
+from projections.models.checkpoints import Coverage
 from projections.models.history import HistoryEntry
 from projections.pace import Pace
 from projections.rebuild import rebuild, sweep
@@ -57,6 +59,9 @@ LONGEST_PAUSE_S = 5.0
 
 MISSING = "a file of the read model is missing"
 
+Mismatch = Callable[[Connection], str | None]
+"""Returns why a generation cannot be continued; None if it can."""
+
 
 class Committed(msgspec.Struct, frozen=True, kw_only=True):
     """Events of one partition that one transaction has folded; ``began_ns`` counts from 1970."""
@@ -70,7 +75,8 @@ class Projector:
     """The only projector of a folder of generations; any number of processes may read them.
 
     ``observe`` is called for every commit to the live generation, not for those of a rebuild.
-    ``objection`` says whether a rebuild that an operator has requested may begin.
+    ``objection`` says whether a rebuild that an operator has requested may begin. ``partitions``
+    are those that the read model covers, all of the log's by default; raises ValueError.
     """
 
     def __init__(
@@ -80,8 +86,11 @@ class Projector:
         observe: Callable[[Committed], None] = ignore,
         background: Background | None = None,
         objection: Objection = no_objection,
+        partitions: Iterable[int] | None = None,
     ) -> None:
         self._log = log
+        every = range(log.partitions) if partitions is None else partitions
+        self._covers = Coverage.some(every, log.partitions)
         self._objection = objection
         self._requested = anyio.Event()
         self._background = background or Background()
@@ -132,7 +141,7 @@ class Projector:
         """Do the work on the live generation; start over whenever another one becomes live."""
         while True:
             try:
-                live = await _Live.open(self._generations, self._log.log_id)
+                live = await _Live.open(self._generations, self._mismatch)
                 try:
                     return await work(live)
                 finally:
@@ -143,9 +152,12 @@ class Projector:
                 expected = isinstance(reason, _Absent)  # at the very first start
                 level = logging.INFO if expected else logging.WARNING
                 logger.log(level, "%s: rebuilding it from the log", reason)
-                rebuilt = await rebuild(self._log, self._generations)
+                rebuilt = await rebuild(self._log, self._generations, covers=self._covers)
                 if rebuilt.kept is not None:
                     logger.error("%s", rebuilt)  # noqa: TRY400 # the reason was logged above
+
+    def _mismatch(self, db: Connection) -> str | None:
+        return fold.mismatch(db, self._log.log_id, self._covers)
 
     async def _follow(self, live: "_Live") -> None:
         """Follow all partitions until this generation must no longer be written."""
@@ -159,7 +171,7 @@ class Projector:
                 tasks.cancel_scope.cancel()
 
         async with anyio.create_task_group() as tasks:
-            for partition in range(self._log.partitions):
+            for partition in self._covers.partitions:
                 keep = partial(
                     self._background.keep,
                     "projection",
@@ -188,7 +200,7 @@ class Projector:
                 await outage.wait(error, longest_s=LONGEST_PAUSE_S)
 
     async def _read_to_end(self, live: "_Live") -> None:
-        for partition in range(self._log.partitions):
+        for partition in self._covers.partitions:
             position = await self._resume(live, partition)
             while (reached := await self._step(live, position)) != position:
                 position = reached
@@ -221,7 +233,7 @@ class Projector:
         """
         async with self._reporting:
             found: list[Loss] = []
-            others = set(range(self._log.partitions)) - {partition}
+            others = set(self._covers.partitions) - {partition}
             for number in (partition, *sorted(others)):
                 try:
                     loss = await self._loss(live, number)
@@ -284,21 +296,23 @@ class _Absent(_Unusable):
 class _Live:
     """The live generation, open for writing. One thread at a time uses the connection."""
 
-    def __init__(self, generations: Generations, path: Path, db: Connection, log_id: str) -> None:
+    def __init__(
+        self, generations: Generations, path: Path, db: Connection, mismatch: Mismatch
+    ) -> None:
         self._generations = generations
-        self._log_id = log_id
+        self._mismatch = mismatch
         self.path = path
         self._inodes = inodes(path)
         self._db = db
         self._lock = anyio.Lock()
 
     @classmethod
-    async def open(cls, generations: Generations, log_id: str) -> "_Live":
+    async def open(cls, generations: Generations, mismatch: Mismatch) -> "_Live":
         """Raises _Unusable if it cannot be continued, _Superseded if it is replaced meanwhile."""
-        return await to_thread.run_sync(cls._open, generations, log_id)
+        return await to_thread.run_sync(cls._open, generations, mismatch)
 
     @classmethod
-    def _open(cls, generations: Generations, log_id: str) -> "_Live":
+    def _open(cls, generations: Generations, mismatch: Mismatch) -> "_Live":
         path = generations.current()
         if path is None:
             raise _Absent("there is no read model")
@@ -306,9 +320,9 @@ class _Live:
         try:
             db = open_writer(path)
             other_versions.adopt(db)
-            reason = fold.mismatch(db, log_id)
+            reason = mismatch(db)
             if reason is None:
-                return cls(generations, path, db, log_id)
+                return cls(generations, path, db, mismatch)
         except FileNotFoundError:
             reason = MISSING
         except Corrupt as error:
@@ -368,7 +382,7 @@ class _Live:
     def _examine(self) -> None:
         """Check with a new connection: this one may still cache what the file has lost."""
         with closing(open_reader(self.path)) as db:
-            reason = fold.mismatch(db, self._log_id) or fold.damage(db)
+            reason = self._mismatch(db) or fold.damage(db)
         if reason is not None:
             raise _Unusable(reason)
         logger.warning("a reader reported damage, but the read model is intact")

@@ -23,6 +23,7 @@ from projections import fold, verify
 from projections.fold import Progress, Tally
 from projections.generation import FORM
 from projections.models import checkpoints, history
+from projections.models.checkpoints import Coverage
 from projections.unpacker import Unpacker, processors
 from projections.verify import VerifyReport
 from store.errors import Corrupt, Missing, StoreError, Unavailable
@@ -68,12 +69,16 @@ async def rebuild(
     generations: Generations,
     progress: Progress | None = None,
     *,
+    covers: Coverage | None = None,
     compare: bool = False,
     keep: bool = False,
     tally: Tally | None = None,
     alone: bool = False,
 ) -> RebuildReport:
-    """Build a new live generation from the whole log, independent of the old one.
+    """Build a new live generation from the log, independent of the old one.
+
+    It covers the partitions of ``covers``; by default those that the old one covers, or all of the
+    log's if there is no old one that can be read.
 
     One that is interrupted or killed leaves its half-built generation, with which the next one of
     the same version continues. The old generation stays as the previous one, for ``roll_back``, if
@@ -93,12 +98,14 @@ async def rebuild(
     await log.confirm()
     for partition in range(log.partitions):
         await log.confirm(partition)
+    if covers is None:
+        covers = await to_thread.run_sync(_covered, log, generations)
     await sweep(log, generations)
     await _examine_left(log, generations)
     with generations.building(_form(log)) as path, Unpacker() as helper:
         unpacker = None if alone or processors() == 1 else helper
         try:
-            db, resumed_at = await _begin(log, path)
+            db, resumed_at = await _begin(log, path, covers)
             try:
                 comparison = None
                 if compare:
@@ -109,7 +116,7 @@ async def rebuild(
                 async with live_held(log, generations) as positions:
                     await fold.catch_up(log, db, upto=positions)
                     replaced = generations.current()
-                    retain = await to_thread.run_sync(_can_return, log, generations)
+                    retain = await to_thread.run_sync(_can_return, log, generations, covers)
                     kept = _switch(generations, path, retain=retain, needed=keep)
                 if replaced is not None and kept is None:
                     _log_removal(generations, replaced, retained=retain)
@@ -147,10 +154,20 @@ def _form(log: Log) -> str:
     return f"{FORM} {log.log_id} {boot}"
 
 
-async def _begin(log: Log, path: Path) -> tuple[Connection, int]:
+def _covered(log: Log, generations: Generations) -> Coverage:
+    """Return what the live generation covers; the whole log if it cannot be continued."""
+    path = generations.current()
+    if path is not None:
+        with suppress(Corrupt, Unavailable), closing(open_reader(path)) as db:
+            if fold.mismatch(db, log.log_id) is None:
+                return checkpoints.coverage(db)
+    return Coverage.whole(log.partitions)
+
+
+async def _begin(log: Log, path: Path, covers: Coverage) -> tuple[Connection, int]:
     """Open a half-built generation, or create one; return how many events it has already."""
     if await to_thread.run_sync(path.exists):
-        db = await to_thread.run_sync(fold.continue_bare, path, log.log_id)
+        db = await to_thread.run_sync(fold.continue_bare, path, log.log_id, covers)
         if db is not None:
             if await _is_of_log(log, db):
                 events = await to_thread.run_sync(history.count, db)
@@ -158,23 +175,23 @@ async def _begin(log: Log, path: Path) -> tuple[Connection, int]:
                 return db, events
             db.close()
         remove(path)
-    return await to_thread.run_sync(fold.create_bare, path, log.log_id), 0
+    return await to_thread.run_sync(fold.create_bare, path, log.log_id, covers), 0
 
 
 async def _is_of_log(log: Log, db: Connection) -> bool:
     """Return whether the log has the last event of each partition that is folded."""
-    positions = await to_thread.run_sync(checkpoints.get_all, db, log.partitions)
+    positions = await to_thread.run_sync(checkpoints.get_all, db)
     return all([await fold.in_log(log, position) for position in positions.values()])
 
 
-def _can_return(log: Log, generations: Generations) -> bool:
+def _can_return(log: Log, generations: Generations, covers: Coverage) -> bool:
     """Return whether this code could continue the live generation, so it is worth retaining."""
     path = generations.current()
     if path is None or generations.is_doubted(path):
         return False
     try:
         with closing(open_reader(path)) as db:
-            return fold.mismatch(db, log.log_id) is None
+            return fold.mismatch(db, log.log_id, covers) is None
     except (Corrupt, Unavailable):
         return False
 
@@ -213,7 +230,7 @@ async def _comparison(
 
 @asynccontextmanager
 async def live_held(log: Log, generations: Generations) -> AsyncGenerator[dict[int, Position]]:
-    """Prevent commits to the live generation inside the block; yield its checkpoints.
+    """Prevent commits to the live generation inside the block; yield the checkpoints that it has.
 
     Readers are not affected. A projector takes the same lock for each commit, and then checks
     whether its generation is still live.
@@ -227,7 +244,7 @@ async def live_held(log: Log, generations: Generations) -> AsyncGenerator[dict[i
                     positions = await to_thread.run_sync(_hold, stack, path, log)
             if generations.current() != path:  # replaced while this waited for its lock
                 continue
-            yield positions or {n: Position.start(n) for n in range(log.partitions)}
+            yield positions or {}
             return
 
 
@@ -235,7 +252,7 @@ def _hold(stack: ExitStack, path: Path, log: Log) -> dict[int, Position] | None:
     live = open_writer(path)
     stack.callback(live.close)
     stack.enter_context(live.transaction())
-    return None if fold.mismatch(live, log.log_id) else checkpoints.get_all(live, log.partitions)
+    return None if fold.mismatch(live, log.log_id) else checkpoints.get_all(live)
 
 
 def _switch(generations: Generations, path: Path, *, retain: bool, needed: bool) -> Path | None:

@@ -21,6 +21,7 @@ from anyio import to_thread
 from projections import fold
 from projections.generation import READ_MODELS
 from projections.models import clients, history
+from projections.models.checkpoints import Coverage
 from store.errors import Corrupt, Unavailable
 from store.log import codec
 from store.log.log import Log
@@ -74,10 +75,11 @@ async def refold(log: Log, generations: Generations, live: Live, lost: Position)
     began = time.monotonic()
     partition = lost.partition
     owner = log.owner(partition)
+    covers = Coverage((partition,), log.partitions)
     with (
         generations.scratch() as path,
         generations.scratch() as evidence,
-        closing(await to_thread.run_sync(fold.create_bare, path, log.log_id)) as db,
+        closing(await to_thread.run_sync(fold.create_bare, path, log.log_id, covers)) as db,
     ):
         position = Position.start(partition)
         for _ in range(2):  # the second time is short
@@ -91,7 +93,7 @@ async def refold(log: Log, generations: Generations, live: Live, lost: Position)
             await live.run(live.check)
             raise
         if events:
-            await to_thread.run_sync(_copy_events, evidence, path, log.log_id)
+            await to_thread.run_sync(_copy_events, evidence, path, log.log_id, covers)
         keep = _Evidence(generations, evidence, lost) if events else None
         began_swap = time.monotonic()
         await live.run(_swap, db, live, lost, keep)
@@ -171,9 +173,9 @@ def _lost(db: Connection, partition: int) -> Generator[Row]:
         db.execute_many(f"INSERT INTO {table} VALUES (?)", [(id_,) for id_ in ids - {""}])  # noqa: S608
 
 
-def _copy_events(evidence: Path, fresh: Path, log_id: str) -> None:
+def _copy_events(evidence: Path, fresh: Path, log_id: str, covers: Coverage) -> None:
     """Write the events that only the live generation has to a separate, durable file."""
-    with closing(fold.create(evidence, log_id)) as db:
+    with closing(fold.create(evidence, log_id, covers)) as db:
         db.execute("ATTACH DATABASE ? AS fresh", (str(fresh),))
         db.execute("INSERT INTO history SELECT * FROM fresh.lost_events")
         db.execute("DETACH DATABASE fresh")

@@ -53,8 +53,8 @@ async def roll_back(log: Log, generations: Generations) -> RollbackReport:
     await to_thread.run_sync(_part_from_kept, generations, previous)
     db = await to_thread.run_sync(_open, previous, log.log_id)
     try:
-        for partition in range(log.partitions):
-            await _check(log, await to_thread.run_sync(checkpoints.get, db, partition))
+        for position in (await to_thread.run_sync(checkpoints.get_all, db)).values():
+            await _check(log, position)
         await fold.catch_up(log, db)
         async with live_held(log, generations) as positions:
             await fold.catch_up(log, db, upto=positions)

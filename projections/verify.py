@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Generator
+from contextlib import closing
 from heapq import merge
 from itertools import groupby, islice
 from pathlib import Path
@@ -13,6 +14,7 @@ from projections import fold
 from projections.fold import Progress, Tally
 from projections.generation import TABLES
 from projections.models import checkpoints
+from projections.models.checkpoints import Coverage
 from projections.unpacker import Unpacker
 from store.errors import Corrupt, Missing
 from store.log.log import Log
@@ -48,7 +50,7 @@ class TableReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The comparison of both folds as of ``positions``, one for each partition."""
+    """The comparison of both folds as of ``positions``, one for each partition that they cover."""
 
     positions: tuple[Position, ...]
     tables: tuple[TableReport, ...]
@@ -70,12 +72,22 @@ async def verify(
         Full: the disk has no space for the second fold.
     """
     live = live_generation(generations)
+    covers = await to_thread.run_sync(_coverage, live, log.log_id)
     with generations.scratch() as path:
-        fresh = await to_thread.run_sync(fold.create_bare, path, log.log_id)
+        fresh = await to_thread.run_sync(fold.create_bare, path, log.log_id, covers)
         try:
             return await compare(log, live, fresh, progress)
         finally:
             fresh.close()
+
+
+def _coverage(live_path: Path, log_id: str) -> Coverage:
+    """Return what the live generation covers; raises Corrupt if this code cannot continue it."""
+    with closing(open_reader(live_path)) as live:
+        reason = fold.mismatch(live, log_id)
+        if reason is not None:
+            raise Corrupt(reason)
+        return checkpoints.coverage(live)
 
 
 def live_generation(generations: Generations) -> Path:
@@ -100,17 +112,19 @@ async def compare(
 
     Raises:
         Missing: ``fresh`` is ahead of the live generation already.
+        Corrupt: the live generation cannot be continued, or covers other partitions.
     """
+    covers = await to_thread.run_sync(checkpoints.coverage, fresh)
     live = open_reader(live_path)
     try:
         with live.transaction(write=False):
-            reason = fold.mismatch(live, log.log_id)
+            reason = fold.mismatch(live, log.log_id, covers)
             if reason is not None:
                 raise Corrupt(reason)
-            positions = checkpoints.get_all(live, log.partitions)
+            positions = checkpoints.get_all(live)
             if any(
                 position > positions[partition]
-                for partition, position in checkpoints.get_all(fresh, log.partitions).items()
+                for partition, position in checkpoints.get_all(fresh).items()
             ):
                 raise Missing("the live generation is behind the fold that it is compared with")
             await fold.catch_up(

@@ -9,6 +9,9 @@
 A probe that succeeds closes the breaker. One that fails opens it for twice as long as before, from
 a sixteenth of ``open_s`` up to ``open_s``: a short outage is prolonged by about its own length, a
 long one by ``open_s`` at most. A cancelled probe decides nothing, and the next call is the probe.
+
+A probe that is a ``trial`` writes something else than the calls do, so it may succeed where they
+fail. It lets calls pass, and the first result of one decides: a failure continues the outage.
 """
 
 import logging
@@ -54,6 +57,7 @@ class Breaker:
         self._open_s = 0.0
         self._until: float | None = None
         self._probing = False
+        self._on_trial = False
 
     @property
     def state(self) -> State:
@@ -80,7 +84,9 @@ class Breaker:
         return Breaker(name, failures=self._threshold, open_s=self._longest_s, clock=self._clock)
 
     @contextmanager
-    def call(self, failures: Kinds, *, unrelated: Kinds = ()) -> Generator[None]:
+    def call(
+        self, failures: Kinds, *, unrelated: Kinds = (), trial: bool = False
+    ) -> Generator[None]:
         """Guard one call of the dependency, which is the probe if the breaker is not closed.
 
         An error in ``failures`` counts as a failure, one in ``unrelated`` or a cancellation does
@@ -104,13 +110,16 @@ class Breaker:
             raise
         finally:
             if is_probe:
-                self._end_probe(well=well)
+                self._end_probe(well=well, trial=trial)
             elif well is not None:
                 self.note(well=well)
 
     def note(self, *, well: bool) -> None:
         """Count the result of a use outside ``call``; ignored unless closed."""
         if self._until is not None:
+            return
+        if self._on_trial:
+            self._decide(well=well)
             return
         self._in_a_row = 0 if well else self._in_a_row + 1
         if self._in_a_row >= self._threshold:
@@ -127,13 +136,21 @@ class Breaker:
         self._probing = True
         return True
 
-    def _end_probe(self, *, well: bool | None) -> None:
+    def _end_probe(self, *, well: bool | None, trial: bool) -> None:
         self._probing = False
+        if well and trial:
+            self._until, self._on_trial = None, True
+        elif well is not None:
+            self._decide(well=well)
+
+    def _decide(self, *, well: bool) -> None:
+        """End the outage, or continue it for longer."""
+        self._on_trial = False
         if well:
             self._until = None
             self._in_a_row = 0
             logger.warning("%s: calls succeed again", self.name)
-        elif well is False:
+        else:
             self._open(min(2 * self._open_s, self._longest_s))
 
     def _open(self, open_s: float) -> None:

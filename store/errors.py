@@ -12,6 +12,7 @@ StoreError
 │   ├── Replaced      Redis has another log than the one this process has joined, or none
 │   ├── WrongType     a key holds a value of another type; the message names it
 │   └── Unexpected    the server's answer is not one that the command has
+├── NotCovered    this read model has other partitions; the message names the missing ones
 ├── UnsuitableServer  the server must not hold the log as it is configured
 ├── Lost          the task is no longer this worker's; its result does not count
 ├── Full          there is no room to write
@@ -32,6 +33,10 @@ class StoreError(Exception):
 
 class Missing(StoreError):
     """There is nothing with that name."""
+
+
+class NotCovered(StoreError):
+    """The read model does not cover the partition, so it cannot say what is not there."""
 
 
 class Exists(StoreError):

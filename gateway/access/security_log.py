@@ -8,6 +8,9 @@
 | ``signed-in`` | a person who signed in at an OpenID provider, with the name in events |
 | ``privileged-read`` | an operator or auditor who read the data of clients |
 
+A page of the console reads many thumbnails: those that a principal reads within ``LOOK_S`` share
+lines, which name the photos.
+
 Each line has the fields of ``Noted``. For each kind and source, at most ``Limits.security_lines``
 lines are written a minute; one line at the end of the minute counts the others. Beyond
 ``Limits.security_sources`` sources a minute, all others count as one, so that a crowd of addresses
@@ -39,7 +42,11 @@ Kind = Literal["sign-in-failed", "access-refused", "revocation", "signed-in", "p
 
 WINDOW_S = 60.0
 LOOK_S = 5.0
-"""How often to look for minutes that have ended."""
+"""How often to look for minutes that have ended, and to write which thumbnails were read."""
+
+THUMBNAILS = "/api/photos/{photo_id}/thumbnails"
+PHOTOS_MAX = 50
+"""The most photos of a line; a page of the console shows fewer."""
 
 OTHERS = "others"
 """Stands for all sources beyond ``Limits.security_sources``."""
@@ -66,7 +73,7 @@ class Noted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``token`` is the id of the token, or that of the API key after ``key-``; ``client`` and ``role``
     are those of its principal. ``address`` is that of the peer, or of the client that a trusted
-    proxy names.
+    proxy names. ``photos`` are the ids of those whose thumbnails were read, with commas.
     """
 
     address: str = ""
@@ -78,6 +85,16 @@ class Noted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: str = ""
     actor: str = ""
     before: str = ""
+    photos: str = ""
+
+
+class _Thumbnails(msgspec.Struct, kw_only=True):
+    """The ids of photos whose thumbnails a principal has read; the rest is of the first request."""
+
+    noted: Noted
+    source: str
+    trace: str
+    photos: dict[str, None]
 
 
 class _Window(msgspec.Struct, kw_only=True):
@@ -95,6 +112,7 @@ class SecurityLog:
         self._limits = limits
         self._background = background
         self._windows: dict[tuple[Kind, str], _Window] = {}
+        self._thumbnails: dict[tuple[str, Principal], _Thumbnails] = {}
 
     @property
     def windows(self) -> int:
@@ -108,6 +126,7 @@ class SecurityLog:
             tasks.start_soon(self._background.keep, "security-log", self._run)
             yield
             tasks.cancel_scope.cancel()
+        self.tell_thumbnails()
         self.count_up(time.monotonic() + WINDOW_S)
 
     def refused(self, scope: Any, error: Exception) -> None:
@@ -128,13 +147,46 @@ class SecurityLog:
     def answered(self, scope: Any, status: int) -> None:
         """Note an answer that gave an operator or auditor the data of clients."""
         route = scope.get("path_template", "")
-        if scope["method"] in _SAFE and status < 400 and route.startswith(_OF_CLIENTS):
+        if scope["method"] not in _SAFE or status >= 400 or not route.startswith(_OF_CLIENTS):
+            return
+        if route.startswith(THUMBNAILS):
+            self._saw(scope, scope["path_params"]["photo_id"])
+        else:
             self.entered(scope, _path(scope))
 
     def entered(self, scope: Any, what: str) -> None:
         """Note that an operator or auditor reads ``what``: a path or a room."""
         if _principal(scope).role is not Role.CLIENT:
             self._note("privileged-read", scope, path=what)
+
+    def _saw(self, scope: Any, photo_id: str) -> None:
+        """Note, later, that an operator or auditor has read a thumbnail of the photo."""
+        principal = _principal(scope)
+        if principal.role is Role.CLIENT:
+            return
+        key = address_of(scope), principal
+        if key not in self._thumbnails:
+            if len(self._thumbnails) >= self._limits.security_sources:
+                self.tell_thumbnails()
+            self._thumbnails[key] = _Thumbnails(
+                noted=_noted(scope, path=THUMBNAILS),
+                source=source_of(scope),
+                trace=trace_id(scope),
+                photos={},
+            )
+        seen = self._thumbnails[key]
+        seen.photos[photo_id] = None
+        if len(seen.photos) >= PHOTOS_MAX:
+            self._tell(self._thumbnails.pop(key))
+
+    def tell_thumbnails(self) -> None:
+        """Write which thumbnails were read since the last call."""
+        while self._thumbnails:
+            self._tell(self._thumbnails.pop(next(iter(self._thumbnails))))
+
+    def _tell(self, seen: _Thumbnails) -> None:
+        noted = msgspec.structs.replace(seen.noted, photos=",".join(seen.photos))
+        self._limited("privileged-read", seen.source, noted, seen.trace)
 
     def signed_in(self, scope: Any, principal: Principal) -> None:
         """Note a person who signed in at an OpenID provider."""
@@ -162,17 +214,7 @@ class SecurityLog:
         self._limited("revocation", entry.type, noted, metadata["traceId"])
 
     def _note(self, kind: Kind, scope: Any, code: str = "", *, path: str = "") -> None:
-        principal = _principal(scope)
-        noted = Noted(
-            address=address_of(scope),
-            client=principal.client_id,
-            role=principal.role.value if principal.client_id else "",
-            token=principal.token_id or "",
-            method=scope.get("method", "WS"),
-            path=(path or _path(scope))[:PATH_MAX],
-            code=code,
-        )
-        self._limited(kind, source_of(scope), noted, trace_id(scope))
+        self._limited(kind, source_of(scope), _noted(scope, code, path), trace_id(scope))
 
     def _limited(self, kind: Kind, source: str, noted: Noted, trace: str) -> None:
         window = self._window(kind, source)
@@ -195,6 +237,7 @@ class SecurityLog:
     async def _run(self) -> None:
         while True:
             await anyio.sleep(LOOK_S)
+            self.tell_thumbnails()
             self.count_up(time.monotonic())
 
     def count_up(self, now: float) -> None:
@@ -208,6 +251,19 @@ class SecurityLog:
                 kind, source = key
                 text = f"{kind}: {window.more:,} more within {WINDOW_S:.0f} s"
                 _write(kind, text, Noted(address=source))
+
+
+def _noted(scope: Any, code: str = "", path: str = "") -> Noted:
+    principal = _principal(scope)
+    return Noted(
+        address=address_of(scope),
+        client=principal.client_id,
+        role=principal.role.value if principal.client_id else "",
+        token=principal.token_id or "",
+        method=scope.get("method", "WS"),
+        path=(path or _path(scope))[:PATH_MAX],
+        code=code,
+    )
 
 
 def _write(kind: Kind, text: str, noted: Noted, trace: str = "") -> None:

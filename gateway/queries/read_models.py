@@ -54,7 +54,7 @@ class ProjectionsView(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
 )
 async def show_projections(deps: NamedDependency[Dependencies]) -> ProjectionsView:
     """Return the live generation on this gateway's host, and its checkpoint in each partition."""
-    path, reached = await deps.reader.query(_state, deps.log.partitions)
+    path, reached = await deps.reader.query(_state)
     found = await to_thread.run_sync(all_files, path.parent)
     return ProjectionsView(
         generation=path.name,
@@ -80,8 +80,8 @@ async def _view(deps: Dependencies, reached: Position) -> PartitionView:
     )
 
 
-def _state(db: Connection, partitions: int) -> tuple[Path, dict[int, Position]]:
-    return db.path, checkpoints.get_all(db, partitions)
+def _state(db: Connection) -> tuple[Path, dict[int, Position]]:
+    return db.path, checkpoints.get_all(db)
 
 
 ROUTES = (show_projections,)

@@ -236,9 +236,7 @@ class Hub:
     async def _look(self) -> None:
         try:
             if not self._head:
-                self._head.update(
-                    await self._reader.query(checkpoints.get_all, self._log.partitions)
-                )
+                self._head.update(await self._reader.query(checkpoints.get_all))
                 self._has_moved()
             full = True
             while full:

@@ -58,9 +58,13 @@ def start_positions(
 
     If the partitions differ from the room's, the positions belong to another room or log and are
     ignored.
+
+    Raises:
+        NotCovered: the read model does not cover a partition of the room.
     """
     if asked.keys() != set(admission.partitions):
         asked = {}
+    checkpoints.check(db, admission.partitions)
     client_id = admission.room.client_id
     begin: Positions = {}
     for partition in admission.partitions:

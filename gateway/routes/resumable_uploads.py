@@ -5,13 +5,14 @@ See ``gateway.uploads.resumable``.
 
 import time
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 from litestar import Response, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
 
 from domain.moments import iso
 from gateway.dependencies import Asked, Dependencies
@@ -69,6 +70,15 @@ class UploadState(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     position: str | None
 
 
+class Bodiless(Response[None]):
+    """An answer without a body, and so without its type; the framework would send ``null``."""
+
+    def to_asgi_response(self, *args: Any, **options: Any) -> ASGIResponse:
+        answer: ASGIResponse = cast("Any", super()).to_asgi_response(*args, **options)
+        del answer.headers["content-type"]
+        return answer
+
+
 @post(
     PATH,
     guards=[allowed(writer), only()],
@@ -80,6 +90,7 @@ class UploadState(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         200: ResponseSpec(
             Upload, description="The photo that has these bytes", generate_examples=False
         ),
+        201: ResponseSpec(None, description="The upload is created", generate_examples=False),
     }
     | problems(*CREATION_PROBLEMS),
     tags=["photos"],
@@ -90,12 +101,12 @@ async def create_upload(
     deps: NamedDependency[Dependencies],
     resumable: NamedDependency[ResumableUploads],
     idempotency_key: IdempotencyKey = None,
-) -> Response[Upload | None]:
-    """Answers 201 with the address of the upload in `Location`, as tus 1.0 demands.
+) -> Response[None]:
+    """Answers 201 with the address of the upload in `Location`, as tus 1.0 demands, and no body.
 
     The body may have the first bytes, or all. A request with `Upload-Complete` instead of
     `Tus-Resumable` follows draft-ietf-httpbis-resumable-upload-11: if its body is the whole file,
-    the answer is that of `POST /api/photos/upload`."""
+    the answer, with its body, is that of `POST /api/photos/upload`."""
     key = checked_key(request, idempotency_key)
     return creation_answer(request, deps.limits, await resumable.create(request, key))
 
@@ -181,13 +192,16 @@ async def delete_upload(
     await resumable.delete(request, upload_id)
 
 
-def creation_answer(request: Asked, limits: Limits, created: Answer) -> Response[Upload | None]:
-    """Return the answer to a request that has created an upload."""
+def creation_answer(request: Asked, limits: Limits, created: Answer) -> Response[None]:
+    """Return the answer to a request that has created an upload.
+
+    It has no body, unless the draft's client has sent the whole file.
+    """
     state, done = created
     if done is not None and is_draft(request):
-        return cast("Response[Upload | None]", _recorded(request, state, done, limits))
+        return cast("Response[None]", _recorded(request, state, done, limits))
     headers = _headers(request, state, limits) | {"Location": address_of(state)}
-    return Response(None, status_code=201, headers=headers)
+    return Bodiless(cast("None", b""), status_code=201, headers=headers)
 
 
 def _recorded(

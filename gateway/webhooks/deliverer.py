@@ -241,7 +241,7 @@ class Deliverer:
         while full:
             found = await self._reader.query(pages.new_entries, dict(head)) if head else None
             if found is None:  # at the start, or because the log has lost events
-                head |= await self._reader.query(checkpoints.get_all, self._log.partitions)
+                head |= await self._reader.query(checkpoints.get_all)
                 for each in self._running.values():
                     each.delivery.look()
                 return

@@ -13,6 +13,7 @@ import hashlib
 import logging
 import random
 import time
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 import msgspec
@@ -78,10 +79,12 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
 class _Progress(msgspec.Struct):
     """The progress of an attempt, kept while it waits for Redis or the blob store.
 
-    ``result`` is what the stage returned or raised, None before it has run. ``decoder_s`` is the
-    processor time of decoders, ``stage_s`` the duration of the stage.
+    ``begun`` once the task counts as begun. ``result`` is what the stage returned or raised, None
+    before it has run. ``decoder_s`` is the processor time of decoders, ``stage_s`` the duration of
+    the stage.
     """
 
+    begun: bool
     decoder_s: float = 0.0
     stage_s: float = 0.0
     result: Output | StageFailure | None = None
@@ -98,6 +101,7 @@ class Attempts:
         blobs: Blobs,
         children: DecoderPool,
         *,
+        begin: Callable[[Claimed], Awaitable[bool]],
         stages: dict[str, Stage],
         strategies: Strategies,
         stage_timeout_s: float,
@@ -110,6 +114,7 @@ class Attempts:
         self._controls = ControlLog(log)
         self._blobs = blobs
         self._children = children
+        self._begin = begin
         self._stages = stages
         self._strategies = strategies
         self._stage_timeout_s = stage_timeout_s
@@ -118,12 +123,14 @@ class Attempts:
         self._observe = observe
         self._shortage = Shortage()
 
-    async def run(self, claimed: Claimed) -> Done:
+    async def run(self, claimed: Claimed, *, begun: bool) -> Done:
         """Work on the task until it is acknowledged or another worker holds it.
+
+        Unless it is ``begun``, it has waited here since it was claimed, and may be lost already.
 
         Raises GivenBack.
         """
-        task, progress, lost = claimed.task, _Progress(), False
+        task, progress, lost = claimed.task, _Progress(begun=begun), False
         log_context.begin(subject_of(task))
         outage = Outage(logger, f"{task.stage} of {task.photo_id} is waiting")
         try:
@@ -156,6 +163,9 @@ class Attempts:
 
     async def _attempt(self, claimed: Claimed, progress: _Progress) -> None:
         task, claim = claimed.task, claimed.claim
+        if not progress.begun and not await self._begin(claimed):
+            raise Lost("another worker has taken the task over")
+        progress.begun = True
         stage = self._stages.get(task.stage)
         loaded = None if stage is None else self._recorder.cached(task, stage.needs)
         loaded = loaded or await self._log.load(task.photo_id, task.client_id)

@@ -19,7 +19,7 @@ and the decoder time that it took. The next claim settles it.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Container, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 
 import anyio
 import msgspec
@@ -48,6 +48,7 @@ SLOW_CLIENTS = 64
 class HeldTask(msgspec.Struct, kw_only=True, eq=False):
     """A task that this worker holds; ``since`` is when it began to run, None while it is ready.
     ``kept`` if it follows a task of this worker, so that no claim has looked at its client's bound.
+    ``begun`` unless it was held before there was a slot for it: ``Lanes.begin`` then counts it.
     """
 
     partition: int
@@ -55,6 +56,7 @@ class HeldTask(msgspec.Struct, kw_only=True, eq=False):
     since: float | None = None
     redelivered: bool = False
     kept: bool = False
+    begun: bool = True
 
     @property
     def task(self) -> Task:
@@ -105,7 +107,7 @@ class HeldTasks:
         held = self.hold(partition, claimed)
         if held is None:
             return False
-        held.kept = True
+        held.kept, held.begun = True, False
         self.owe(held, claimed.task.charge_ms)
         return True
 
@@ -115,14 +117,19 @@ class HeldTasks:
         account = lane(held.task.priority), held.task.client_id
         owed[account] = owed.get(account, 0) + ms
 
-    def next_ready(self, stages: Container[str]) -> HeldTask | None:
+    def next_ready(
+        self, stages: Container[str], is_silent: Callable[[int], bool] = lambda _: False
+    ) -> HeldTask | None:
         """Return the longest held task of these stages that waits for a slot and may have it.
 
-        A kept task may not while its client has its share.
+        A kept task may not while its client has its share. Tasks of silent partitions wait: they
+        would take no slot, so a worker that has just taken over many would begin all of them.
         """
         left = self._left_of_clients() if self._ready else {}
         for each in self._ready.values():
-            if each.task.stage in stages and not (each.kept and left.get(each.task.client_id) == 0):
+            if each.task.stage not in stages or is_silent(each.partition):
+                continue
+            if not (each.kept and left.get(each.task.client_id) == 0):
                 return each
         return None
 

@@ -110,6 +110,8 @@ class Partitions:
     def hold(self, partition: int, claimed: list[Claimed]) -> list[HeldTask]:
         """Make the tasks ready that are not held yet, and return them."""
         new = [held for each in claimed if (held := self._held.hold(partition, each)) is not None]
+        for each in new:
+            each.begun = False
         self._wakeup.set()
         return new
 

@@ -250,7 +250,7 @@ class TaskSource:
 
     async def _pick(self, allowed: Mapping[str, int]) -> HeldTask | None:
         """Return a task of these stages: one that is held and ready, or else of a new claim."""
-        ready, above = self._held.next_ready(allowed), None
+        ready, above = self._held.next_ready(allowed, self._partitions.is_silent), None
         if ready is not None:
             above = self._held.ready_class()
             if above == LANES[0] or anyio.current_time() < self._urgent_look_at:

@@ -58,9 +58,10 @@ class Worker:
         stages = stages or STAGES
         # Photos in progress are finished before new ones begin, while their pictures are decoded.
         order = (*(name for name in reversed(stages) if name != ROOT), ROOT, ERASURE)
+        lanes = Lanes(log, consumer, order)
         self._source = TaskSource(
             log,
-            Lanes(log, consumer, order),
+            lanes,
             concurrency=settings.concurrency,
             client_concurrency=settings.client_concurrency,
             stalled_after_s=settings.stalled_after_s,
@@ -73,6 +74,7 @@ class Worker:
             Recorder(log, consumer, may_keep=self._source.may_keep, patience_s=settings.patience_s),
             blobs,
             children,
+            begin=lanes.begin,
             stages=stages,
             strategies=strategies or STRATEGIES,
             stage_timeout_s=settings.stage_timeout_s,
@@ -125,7 +127,7 @@ class Worker:
 
     async def _run_one(self, held: HeldTask) -> None:
         try:
-            self._source.finish(held, await self._attempts.run(held.claimed))
+            self._source.finish(held, await self._attempts.run(held.claimed, begun=held.begun))
         except GivenBack:
             self._source.give_back(held)
         except Exception as error:  # in one task: the others continue

@@ -284,7 +284,7 @@ async def _checkpoints(settings: Settings, log: Log) -> dict[int, Position]:
     try:
         if await reader.query(checkpoints.log_id) != log.log_id:
             return {}
-        return await reader.query(checkpoints.get_all, log.partitions)
+        return await reader.query(checkpoints.get_all)
     except StoreError:
         return {}
     finally:

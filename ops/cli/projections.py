@@ -112,8 +112,8 @@ def list_models(loaded: Loaded, as_json: bool) -> None:
             async with wiring.open_log(loaded.settings) as log:
                 await _refuse_others(log, generations)
                 tables = await reader.query(_count)
-                folded = await reader.query(_checkpoints, log.partitions)
-                partitions = [await _partition(log, position) for position in folded]
+                folded = await reader.query(checkpoints.get_all)
+                partitions = [await _partition(log, each) for each in folded.values()]
         finally:
             reader.close()
         kept = [
@@ -353,10 +353,6 @@ def _count(db: Connection) -> list[_Table]:
         for table in TABLES
         if table in there
     ]
-
-
-def _checkpoints(db: Connection, partitions: int) -> list[Position]:
-    return [checkpoints.get(db, partition) for partition in range(partitions)]
 
 
 async def _partition(log: Log, folded: Position) -> _Partition:

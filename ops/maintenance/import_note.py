@@ -5,6 +5,7 @@
 | ``importing`` | the SHA-256 of the file of an import that has begun and not ended |
 | ``imported`` | that of one that has ended |
 | ``imported-upto`` | where the log ended then: positions, with commas |
+| ``imported-events`` | where the imported events end, before what the import appends: likewise |
 """
 
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from store.log.log import Log
 from store.redis.connection import translated
 
 IMPORTING, IMPORTED, UPTO = "importing", "imported", "imported-upto"
-
+EVENTS = "imported-events"
 
 REMOVING = "removing"
 """Stands in ``importing`` while the events of an earlier import are removed."""
@@ -28,12 +29,13 @@ class Notes(NamedTuple):
     importing: str | None
     imported: str | None
     upto: str | None
+    events: str | None
 
 
 async def read(log: Log) -> Notes:
     """Return the notes; raises Unavailable."""
     with translated():
-        reply = await log.redis.hmget(log.keys.meta, [IMPORTING, IMPORTED, UPTO])
+        reply = await log.redis.hmget(log.keys.meta, [IMPORTING, IMPORTED, UPTO, EVENTS])
         found = msgspec.convert(reply, list[bytes | None])
     return Notes(*(None if each is None else each.decode("utf-8", "replace") for each in found))
 
@@ -41,7 +43,7 @@ async def read(log: Log) -> Notes:
 async def begin(log: Log, digest: str) -> None:
     with translated():
         await log.redis.hset(log.keys.meta, IMPORTING, digest)
-        await log.redis.hdel(log.keys.meta, IMPORTED, UPTO)
+        await log.redis.hdel(log.keys.meta, IMPORTED, UPTO, EVENTS)
 
 
 async def confirm(log: Log, digest: str) -> None:
@@ -53,10 +55,10 @@ async def confirm(log: Log, digest: str) -> None:
         )
 
 
-async def end(log: Log, digest: str, upto: str) -> None:
+async def end(log: Log, digest: str, *, upto: str, events: str) -> None:
     """Note that the import has ended; afterwards roles may start."""
     with translated():
-        await log.redis.hset(log.keys.meta, mapping={IMPORTED: digest, UPTO: upto})
+        await log.redis.hset(log.keys.meta, mapping={IMPORTED: digest, UPTO: upto, EVENTS: events})
         await log.redis.hdel(log.keys.meta, IMPORTING)
 
 

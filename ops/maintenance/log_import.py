@@ -70,7 +70,7 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     not work any more.
 
     ``anchor`` is that of the imported events, which end at ``positions``, one in each partition;
-    there are no positions if the import was done before.
+    there are no positions if the import was done before and no note says where they end.
     """
 
     events: int
@@ -103,7 +103,15 @@ async def import_(
     """
     if await _is_done(log, blobs, checked.digest):
         keys = await _revoke_access(log) if revoke_access else 0
-        return Imported(events=0, foreign=0, blobs=0, anchor=checked.anchor, keys=keys)
+        ends = (await import_note.read(log)).events
+        return Imported(
+            events=0,
+            foreign=0,
+            blobs=0,
+            anchor=checked.anchor,
+            positions=tuple(ends.split(",")) if ends else (),
+            keys=keys,
+        )
     await log_ownership.check(log, blobs, setting="The data folder or the bucket")
     stored = 0
     for number, (key, recorded) in enumerate(checked.files.items()):
@@ -115,13 +123,14 @@ async def import_(
     disabled = await _disable_webhooks(log)
     keys = await _revoke_access(log) if revoke_access else 0
     await import_note.confirm(log, checked.digest)
-    await import_note.end(log, checked.digest, await _ends(log))
+    positions = tuple(map(str, ends))
+    await import_note.end(log, checked.digest, upto=await _ends(log), events=",".join(positions))
     return Imported(
         events=events,
         foreign=checked.foreign,
         blobs=stored,
         anchor=checked.anchor,
-        positions=tuple(map(str, ends)),
+        positions=positions,
         unnamed=checked.unnamed,
         webhooks=disabled,
         keys=keys,

@@ -83,7 +83,8 @@ class ReadModels:
     @property
     def partitions(self) -> set[int]:
         """The partitions of which there are events."""
-        return {partition for _, db in self._opened for partition in checkpoints.partitions(db)}
+        reached = [each for _, db in self._opened for each in checkpoints.get_all(db).values()]
+        return {each.partition for each in reached if each != Position.start(each.partition)}
 
     def reached(self, partition: int) -> tuple[Path | None, Position]:
         """Return the file that has folded most of the partition, and how far."""
@@ -105,7 +106,8 @@ class ReadModels:
             after = page[-1][0]
 
     def _best(self, partition: int) -> tuple[Path, Connection] | None:
-        reached = [(checkpoints.get(db, partition), -n) for n, (_, db) in enumerate(self._opened)]
+        found = [checkpoints.get_all(db).get(partition) for _, db in self._opened]
+        reached = [(each, -n) for n, each in enumerate(found) if each is not None]
         best = max(reached, default=None)
         if best is None or best[0] == Position.start(partition):
             return None

@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from domain.photo.events import Event
-from projections.models import history_pages
+from projections.models import checkpoints, history_pages
 from projections.models.history_pages import (
     Name,
     Paged,
@@ -91,7 +91,11 @@ def room_events(
     """Return the room's first ``limit`` events after ``after``, up to and including ``upto``.
 
     Call this in a transaction, as the other queries here, so that it reads one state.
+
+    Raises:
+        NotCovered: as ``has``, ``latest`` and ``last_of_client`` do.
     """
+    checkpoints.check(db, [partition])
     found = history_pages.ascending(db, after._replace(partition=partition), _name(room))
     return list(islice(_of_room(found, room, partition, upto), limit))
 
@@ -153,6 +157,7 @@ def has(db: Connection, position: Position, client_id: str | None = None) -> boo
 
     The start of a partition, which has no event, counts for every client.
     """
+    checkpoints.check(db, [position.partition])
     if position == Position.start(position.partition):
         return True
     body = history_pages.at(db, position)
@@ -163,6 +168,7 @@ def has(db: Connection, position: Position, client_id: str | None = None) -> boo
 
 def last_of_client(db: Connection, client_id: str, upto: Position) -> Position:
     """Return the position of the client's last event up to ``upto``, or the partition's start."""
+    checkpoints.check(db, [upto.partition])
     room = Room(kind="client", id=client_id, client_id=client_id)
     found = history_pages.descending(db, upto, _name(room))
     entry = next(_of_room(found, room, upto.partition, None), None)
@@ -171,6 +177,7 @@ def last_of_client(db: Connection, client_id: str, upto: Position) -> Position:
 
 def latest(db: Connection, upto: Position, limit: int) -> list[HistoryEntry]:
     """Return the partition's last ``limit`` events up to and including ``upto``, last one first."""
+    checkpoints.check(db, [upto.partition])
     found = _of_room(history_pages.descending(db, upto), EVERYTHING, upto.partition, None)
     return list(islice(found, limit))
 
@@ -223,17 +230,20 @@ def count(db: Connection) -> int:
 def first_missing(db: Connection, other: Path) -> Position | None:
     """Return the first event of the generation ``other`` that is missing from ``db`` or differs.
 
-    The bodies are compared only if the same version has written both files: another version may
-    encode the same event differently.
+    Partitions that ``db`` does not cover are left out. The bodies are compared only if the same
+    version has written both files: another version may encode the same event differently.
 
     Raises:
         Corrupt: ``other`` cannot be read.
     """
     db.execute("ATTACH DATABASE ? AS other", (str(other),))
     same_version = db.execute("PRAGMA other.user_version") == db.execute("PRAGMA main.user_version")
+    covered = checkpoints.get_all(db)
     ours = _stored(db)
     mine = next(ours, None)
     for position, body in _stored(db, "other"):
+        if position.partition not in covered:
+            continue
         while mine is not None and mine[0] < position:
             mine = next(ours, None)
         if mine is None or mine[0] != position or (same_version and mine[1] != body):

@@ -11,6 +11,7 @@ from domain.photo import events as e
 from domain.photo.status import Status
 from domain.pipeline.failures import Category
 from domain.pipeline.job_stages import children, ready, stages_of_job
+from projections.models import checkpoints
 from projections.models.history import Room, room_events
 from projections.models.jobs import JobError
 from projections.models.listing import Listing, Sort
@@ -118,7 +119,9 @@ def page(
 
     Raises:
         ValueError: ``cursor`` does not come from a page.
+        NotCovered: as ``checkpoints.check_client`` says.
     """
+    checkpoints.check_client(db, filters.get("client_id"))
     rows, end = LISTING.page(
         db, filters=filters, since=since, until=until, sort=sort, cursor=cursor, limit=limit
     )
@@ -127,7 +130,7 @@ def page(
 
 def get(db: Connection, job_id: str) -> JobLine | None:
     rows = db.execute(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (job_id,))  # noqa: S608 # constants
-    return _line(rows[0]) if rows else None
+    return _line(rows[0]) if rows else checkpoints.deny(db)
 
 
 def story(db: Connection, job_id: str, partition_of: Callable[[str], int]) -> JobStory | None:

@@ -13,6 +13,7 @@ from domain.photo import events as e
 from domain.photo.status import STATUS_AFTER, Status
 from domain.pipeline.failures import Category
 from domain.pipeline.job_stages import JobStages, in_order, stages_of_job
+from projections.models import checkpoints
 from projections.models.batch import Columns, Rows, insert
 from store.log.stream import Recorded
 from store.sqlite.connection import Connection, Row, Value
@@ -335,7 +336,7 @@ def get(db: Connection, job_id: str) -> JobView | None:
         (job_id,),
     )
     if not rows:
-        return None
+        return checkpoints.deny(db)
     photo_id, client_id, pipeline, priority, status, error, *times, stages, column = rows[0]
     created_at, started_at, completed_at = times
     ended = _ended(column, created_at)

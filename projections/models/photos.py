@@ -14,7 +14,7 @@ from domain.photo import holdings
 from domain.photo.results import Rendition
 from domain.photo.status import STATUS_AFTER
 from domain.system_events import OF_NO_PHOTO
-from projections.models import clients, renditions
+from projections.models import checkpoints, clients, renditions
 from projections.models.batch import Columns, Rows, insert
 from projections.models.cursor import Cursor
 from projections.models.photo_facts import CHANGES, DATED_LETTERS
@@ -235,7 +235,7 @@ def _change(
 def get(db: Connection, photo_id: str) -> PhotoView | None:
     sql = f"SELECT {COLUMNS} FROM photos WHERE id = ? AND deleted_at IS NULL"  # noqa: S608 # constants
     rows = db.execute(sql, (photo_id,))
-    return view_of(rows[0]) if rows else None
+    return view_of(rows[0]) if rows else checkpoints.deny(db)
 
 
 def owner(db: Connection, photo_id: str) -> Owner | None:
@@ -244,7 +244,7 @@ def owner(db: Connection, photo_id: str) -> Owner | None:
         "SELECT client_id, session_id, deleted_at IS NOT NULL FROM photos WHERE id = ?", (photo_id,)
     )
     if not rows:
-        return None
+        return checkpoints.deny(db)
     client_id, session_id, deleted = rows[0]
     return Owner(client_id=client_id, session_id=session_id, deleted=bool(deleted))
 
@@ -256,7 +256,7 @@ def files(db: Connection, photo_id: str) -> Files | None:
         (photo_id,),
     )
     if not rows:
-        return None
+        return checkpoints.deny(db)
     bucket, key, mime_type, filename, sha256, file_size, uploaded_at, position, column = rows[0]
     return Files(
         bucket=bucket,
@@ -293,7 +293,9 @@ def page(
 
     Raises:
         ValueError: ``cursor`` does not come from a page.
+        NotCovered: as ``checkpoints.check_client`` says.
     """
+    checkpoints.check_client(db, client_id)
     filters = (client_id, status, session_id, uploaded_from, uploaded_to, taken_from, taken_to)
     values: dict[str, Value] = {
         name: value for name, value in zip(FILTERS, filters, strict=True) if value is not None

@@ -158,7 +158,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 def get(db: Connection, client_id: str, session_id: str) -> SessionLine | None:
     sql = f"SELECT {COLUMNS} FROM sessions AS s WHERE client_id = ? AND session_id = ?"  # noqa: S608 # constants
     rows = db.execute(sql, (client_id, session_id))
-    return _line(rows[0]) if rows else None
+    return _line(rows[0]) if rows else checkpoints.check_client(db, client_id)
 
 
 def find(db: Connection, session_id: str) -> list[SessionLine]:
@@ -197,7 +197,9 @@ def page(
 
     Raises:
         ValueError: ``cursor`` does not come from a page.
+        NotCovered: as ``checkpoints.check_client`` says.
     """
+    checkpoints.check_client(db, filters.get("client_id"))
     listing = LISTING
     if "client_id" in filters and "status" in filters:
         listing = LISTING_OF_STATUS
@@ -211,6 +213,7 @@ def failures(
     db: Connection, client_id: str, session_id: str, after: str, limit: int
 ) -> list[SessionFailure]:
     """Return the first ``limit`` failed photos of the session in order of ids, after ``after``."""
+    checkpoints.check_client(db, client_id)
     rows = db.execute(FAILURES, (client_id, session_id, after, limit))
     return [SessionFailure(**dict(zip(_FAILURE, row, strict=True))) for row in rows]
 
@@ -220,6 +223,7 @@ _FAILURE = SessionFailure.__struct_fields__
 
 def open_of(db: Connection, client_id: str, most: int) -> int:
     """Return how many open sessions the client has; counts at most ``most``."""
+    checkpoints.check_client(db, client_id)
     return db.execute(OPEN_OF_CLIENT, (client_id, most))[0][0]
 
 

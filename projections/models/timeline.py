@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from projections.models import checkpoints
 from store.log.stream import Recorded
 from store.sqlite.connection import Connection
 
@@ -115,7 +116,12 @@ def dated(taken_at: str | None, subsecond_ms: float | None) -> str | None:
 
 
 def page(db: Connection, *, by: Step, client_id: str | None, cursor: str | None) -> Timeline:
-    """Return the buckets of a client, or of all clients, before ``cursor`` if given."""
+    """Return the buckets of a client, or of all clients, before ``cursor`` if given.
+
+    Raises:
+        NotCovered: as ``checkpoints.check_client`` says.
+    """
+    checkpoints.check_client(db, client_id)
     items = [
         Bucket(bucket=bucket, photos=photos)
         for bucket, photos in db.execute(

@@ -181,7 +181,7 @@ class FolderBlobs:
     async def check(self) -> None:
         if self.breaker.state == "closed":
             return
-        with self.breaker.call(FAILURES), disk.translated():
+        with self.breaker.call(FAILURES, trial=True), disk.translated():
             await to_thread.run_sync(self._try_out)
 
     def draft(self, key: str, *, replace: bool = False) -> FolderDraft:

@@ -94,7 +94,7 @@ class S3Blobs:
     async def check(self) -> None:
         if self.breaker.state == "closed":
             return
-        with self.breaker.call(FAILURES):
+        with self.breaker.call(FAILURES, trial=True):
             await self._run(self._try_out)
 
     def draft(self, key: str, *, replace: bool = False) -> S3Draft:

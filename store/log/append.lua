@@ -333,7 +333,7 @@ if dispatch and count > 0 then
     reply[count + 1 + i] = each.is_kept and id or ""
     if each.is_kept then
       call("XCLAIM", each.lane, each.stage, dispatch.consumer, 0, id,
-        "RETRYCOUNT", 1, "FORCE", "JUSTID")
+        "RETRYCOUNT", 0, "FORCE", "JUSTID") -- not begun
     end
   end
 end

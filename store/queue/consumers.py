@@ -1,17 +1,18 @@
 """Create consumer groups, and take over entries from consumers that are gone.
 
-A takeover from a process that is known to be dead does not count as a delivery; a takeover after a
-stall does.
+The server counts the deliveries of a pending entry. Here that is how often a consumer has begun to
+work on it and has not been known to be dead since. A takeover itself does not count.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import msgspec
 from redis import exceptions
 
 from store.errors import WrongType
+from store.redis.combining import Command
 from store.redis.connection import Client, translated
 from store.redis.spoiled import kind_of
 
@@ -68,9 +69,7 @@ async def read_new(
         *("STREAMS", key, ">"),
     )
     with translated():
-        [reply] = await redis.exchange([command], None)
-        if isinstance(reply, Exception):
-            raise reply
+        [reply] = await _replies(redis, command)
         found = msgspec.convert(reply or {}, dict[bytes, list[tuple[bytes, list[bytes]]]])
         return [
             (entry_id, dict(zip(parts[::2], parts[1::2], strict=True)))
@@ -95,13 +94,13 @@ async def take_over(
                     await redis.xgroup_delconsumer(key, group, name)
         cursor = b"0-0"
         while True:
-            reply = await redis.xautoclaim(
-                key, group, consumer, min_idle_time=idle_ms, start_id=cursor, count=100
-            )
-            cursor, entries, *_ = msgspec.convert(reply, tuple[bytes, Entries, list[bytes]])
-            for entry_id, fields in entries:
-                deliveries = await _deliveries(redis, key, group, entry_id)
-                taken.append((entry_id, fields, deliveries))
+            page = (cursor, "COUNT", 100, "JUSTID")
+            # Sent as it is: the library would hide the cursor.
+            [reply] = await _replies(redis, ("XAUTOCLAIM", key, group, consumer, idle_ms, *page))
+            cursor, ids, *_ = msgspec.convert(reply, tuple[bytes, list[bytes], list[bytes]])
+            for entry_id in ids:
+                found = await _entry(redis, key, group, entry_id)
+                taken += [] if found is None else [found]
             if cursor == b"0-0":
                 return taken
 
@@ -116,9 +115,11 @@ async def _claim_all_of(
 ) -> list[tuple[bytes, dict[bytes, bytes], int]]:
     taken: list[tuple[bytes, dict[bytes, bytes], int]] = []
     while found := await pending(redis, key, group, name):
-        ids: list[Any] = [entry_id for entry_id, _, _ in found]
-        await redis.xclaim(key, group, consumer, 0, ids, justid=True)
-        taken += found
+        less = [(entry_id, fields, max(0, n - 1)) for entry_id, fields, n in found]
+        claim = ("XCLAIM", key, group, consumer, 0)
+        commands = [(*claim, each, "RETRYCOUNT", n, "JUSTID") for each, _, n in less]
+        await _replies(redis, *commands)
+        taken += less
     return taken
 
 
@@ -142,9 +143,28 @@ async def pending(
     return held
 
 
-async def _deliveries(redis: Client, key: str, group: str, entry_id: bytes) -> int:
-    pending = await redis.xpending_range(key, group, entry_id, entry_id, 1)
-    return msgspec.convert(pending[0]["times_delivered"], int) if pending else 1
+async def _entry(
+    redis: Client, key: str, group: str, entry_id: bytes
+) -> tuple[bytes, dict[bytes, bytes], int] | None:
+    """Return a pending entry with its deliveries; None if it was acknowledged meanwhile."""
+    one = (entry_id, entry_id)
+    entries, states = await _replies(
+        redis, ("XRANGE", key, *one), ("XPENDING", key, group, *one, 1)
+    )
+    if not entries or not states:
+        return None
+    [[_, parts]] = msgspec.convert(entries, list[tuple[bytes, list[bytes]]])
+    [[_, _, _, deliveries]] = msgspec.convert(states, list[tuple[bytes, bytes, int, int]])
+    return entry_id, dict(zip(parts[::2], parts[1::2], strict=True)), deliveries
+
+
+async def _replies(redis: Client, *commands: Command) -> Sequence[Any]:
+    """Send commands on one key together; raise the first error."""
+    replies = await redis.exchange(commands, None)
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies
 
 
 async def remove_idle(redis: Client, key: str, group: str, *, idle_ms: int) -> None:

@@ -8,8 +8,9 @@
 ``turns`` decides which waiting task is next: the tasks of a client in order, clients in turn by
 cost. A task is delivered at least once; only the append of its result acknowledges it. A held task
 stays in its lane, as a pending entry of its consumer. Another consumer takes it over: at once if
-the holder is known to be dead, otherwise after a time without ``refresh``. A retry waits in the
-timers until it is due. Lanes and timers can be lost: see ``losses`` and ``recovery``.
+the holder is known to be dead, otherwise after a time without ``refresh``. It counts as a stall
+only if the holder had begun it: a claim does, and ``begin``. A retry waits in the timers until it
+is due. Lanes and timers can be lost: see ``losses`` and ``recovery``.
 """
 
 import logging
@@ -52,7 +53,7 @@ tasks there move however many are urgent. Urgent tasks lose at most a sixth of t
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
-    """A task and the claim that holds it; ``deliveries`` is 1 + how often it stalled.
+    """A task and the claim that holds it; ``deliveries`` is 1 + how often it stalled before.
 
     ``clients`` counts the clients that waited in its lane when it was claimed, including its own.
     """
@@ -135,14 +136,20 @@ class Lanes:
 
         All claims must be of one partition.
         """
-        if not claims:
-            return []
+        return await self._refreshed(claims, "") if claims else []
+
+    async def begin(self, claimed: Claimed) -> bool:
+        """Count a task as begun that was not begun at its claim; False if it is no longer held."""
+        [held] = await self._refreshed([claimed.claim], claimed.deliveries)
+        return held
+
+    async def _refreshed(self, claims: Sequence[Claim], deliveries: int | str) -> list[bool]:
+        named = [x for claim in claims for x in (claim.group, claim.entry_id, deliveries)]
         with translated():
             reply = await self._refresh(
-                keys=[claim.lane_key for claim in claims], args=self._named(claims)
+                keys=[claim.lane_key for claim in claims], args=[self.consumer, *named]
             )
-            still = msgspec.convert(reply, list[int])
-            return [held == 1 for _, held in zip(claims, still, strict=True)]
+            return [held == 1 for held in msgspec.convert(reply, list[int])]
 
     async def release(self, claims: Sequence[Claim]) -> int:
         """Put tasks back at the end of their lanes; return how many were still held.
@@ -152,8 +159,9 @@ class Lanes:
         if not claims:
             return 0
         with translated():
+            named = [x for claim in claims for x in (claim.group, claim.entry_id)]
             reply = await self._release(
-                keys=[claim.lane_key for claim in claims], args=self._named(claims)
+                keys=[claim.lane_key for claim in claims], args=[self.consumer, *named]
             )
             return sum(msgspec.convert(reply, list[int]))
 
@@ -213,21 +221,29 @@ class Lanes:
     async def recall(self, partition: int) -> list[Claimed]:
         """Return all tasks that this consumer holds.
 
-        After a lost reply, they include tasks that the consumer does not know of.
+        After a lost reply, they include tasks that the consumer does not know of. Whether such a
+        task was begun is not known: it counts once.
         """
         found: list[tuple[str, str, bytes, bytes, int]] = []
         for key, stage in self._log.keys.lanes(partition, self.stages):
             with translated():
                 entries = await pending(self._redis, key, stage, self.consumer)
-            found += [(key, stage, each, fields.get(b"b", b""), n) for each, fields, n in entries]
+            found += [
+                (key, stage, each, fields.get(b"b", b""), max(1, n)) for each, fields, n in entries
+            ]
         return await self._decoded(partition, found)
 
     async def abandoned(self, partition: int, *, idle_ms: int, dead: str | None) -> list[Claimed]:
-        """Take over tasks of consumers that are gone, as ``Dispatch.abandoned`` does."""
+        """Take over tasks of consumers that are gone, as ``Dispatch.abandoned`` does.
+
+        This begins none of them: ``begin`` does.
+        """
         found: list[tuple[str, str, bytes, bytes, int]] = []
         for key, stage in self._log.keys.lanes(partition, self.stages):
             entries = await take_over(self._redis, key, stage, self.consumer, idle_ms, dead)
-            found += [(key, stage, each, fields.get(b"b", b""), n) for each, fields, n in entries]
+            found += [
+                (key, stage, each, fields.get(b"b", b""), 1 + n) for each, fields, n in entries
+            ]
         return await self._decoded(partition, found)
 
     async def forget_idle(self, partition: int, *, idle_ms: int) -> None:
@@ -255,9 +271,6 @@ class Lanes:
                 last = msgspec.convert(await self._redis.xrevrange(key, "+", "-", count=1), Entries)
                 seen = last[0][0] if last else reply[key][0][0]
                 self._seen[key.decode()] = seen.decode()
-
-    def _named(self, claims: Sequence[Claim]) -> list[str]:
-        return [self.consumer, *(x for claim in claims for x in (claim.group, claim.entry_id))]
 
     async def _decoded(
         self, partition: int, found: list[tuple[str, str, bytes, bytes, int]]

@@ -17,6 +17,7 @@ import pytest
 import uvicorn
 from PIL import Image
 
+from gateway.access.security_log import SecurityLog
 from gateway.app import create_app
 from gateway.dependencies import Dependencies
 from gateway.http.auth import SCOPES, Role, Tokens
@@ -104,6 +105,7 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
     tokens: dict[str, str]
     client: httpx.AsyncClient
     connections: Connections
+    security: SecurityLog
 
     def bearer(self, name: str) -> dict[str, str]:
         """Return the header that authenticates as ``name``."""
@@ -273,6 +275,7 @@ async def served(
             tokens=tokens,
             client=client,
             connections=app.connections,
+            security=app.security,
         )
 
 

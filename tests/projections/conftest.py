@@ -15,6 +15,7 @@ from domain.photo.commands import PhotoCommand, UploadPhoto
 from projections import fold
 from projections.generation import TABLES
 from projections.models import checkpoints, history, history_pages
+from projections.models.checkpoints import Coverage
 from projections.models.history import HistoryEntry
 from projections.projector import Projector
 from store.errors import Unavailable
@@ -32,7 +33,7 @@ DEADLINE_S = 20.0
 @pytest.fixture
 def db(tmp_path: Path) -> Generator[Connection]:
     """Return a generation without events."""
-    with closing(fold.create(tmp_path / "one.sqlite", "some log")) as connection:
+    with closing(fold.create(tmp_path / "one.sqlite", "some log", Coverage.whole(3))) as connection:
         yield connection
 
 

@@ -17,6 +17,7 @@ from domain.photo import commands as c
 from projections import fold
 from projections.generation import TABLES
 from projections.models import checkpoints
+from projections.models.checkpoints import Coverage
 from store.errors import Corrupt
 from store.log.position import Position
 from store.log.stream import Recorded
@@ -76,7 +77,7 @@ def stories(draw: st.DrawFn) -> list[Recorded]:
 def folded(batches: Sequence[Sequence[Recorded]]) -> dict[str, list[tuple[Any, ...]]]:
     with (
         tempfile.TemporaryDirectory() as folder,
-        closing(fold.create(Path(folder) / "any.sqlite", "some log")) as db,
+        closing(fold.create(Path(folder) / "any.sqlite", "some log", Coverage.whole(3))) as db,
     ):
         for batch in batches:
             fold_in(db, batch)
@@ -138,7 +139,7 @@ def test_redelivered_events_change_nothing(recorded: list[Recorded], cuts: list[
 def test_two_folds_are_equal_to_the_byte(tmp_path: Path) -> None:
     recorded = Chronicle.of(*SCRIPT).recorded
     for name in ("one", "two"):
-        with closing(fold.create(tmp_path / name, "some log")) as db:
+        with closing(fold.create(tmp_path / name, "some log", Coverage.whole(3))) as db:
             fold_in(db, recorded)
 
     assert dump(tmp_path / "one") == dump(tmp_path / "two")

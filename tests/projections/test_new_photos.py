@@ -15,6 +15,7 @@ from domain.photo import commands as c
 from domain.sessions.session import CloseSession, OpenSession, RecordDuplicate
 from projections import fold, new_photos
 from projections.models import history_pages
+from projections.models.checkpoints import Coverage
 from projections.models.history_pages import Pager
 from projections.new_photos import NewPhotos
 from projections.reading import Page
@@ -77,7 +78,7 @@ def apart(db: Connection, recorded: Sequence[Recorded]) -> NewPhotos:
 def folded_apart(batches: Sequence[Sequence[Recorded]]) -> dict[str, list[tuple[Any, ...]]]:
     with (
         tempfile.TemporaryDirectory() as folder,
-        closing(fold.create(Path(folder) / "any.sqlite", "some log")) as db,
+        closing(fold.create(Path(folder) / "any.sqlite", "some log", Coverage.whole(1))) as db,
     ):
         for batch in batches:
             apart(db, batch)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from projections import fold, reading, rebuild
+from projections.models.checkpoints import Coverage
 from projections.rebuild import RebuildReport
 from projections.unpacker import Unpacker
 from projections.unpacking import Unpack, Unpacked
@@ -215,7 +216,9 @@ async def test_a_fold_up_to_a_position_in_a_segment_ends_there(
 
     for name in ("alone", "helped"):
         with Unpacker() as unpacker:
-            db = fold.create(tmp_path / f"{name}.sqlite", log.log_id)
+            db = fold.create(
+                tmp_path / f"{name}.sqlite", log.log_id, Coverage.whole(log.partitions)
+            )
             helper = None if name == "alone" else unpacker
             await fold.catch_up(log, db, upto=upto, unpacker=helper)
             tables.append(rows(db))

@@ -14,6 +14,7 @@ from domain.photo import commands as c
 from domain.photo.events import FIRST_PREV, Event, Metadata
 from projections import fold
 from projections.data_loss import CODE
+from projections.models.checkpoints import Coverage
 from projections.projector import Projector
 from projections.verify import verify
 from store.log import codec
@@ -109,7 +110,7 @@ async def write(log: Log, partition: int, entries: Sequence[tuple[int, bytes]]) 
 
 async def independent(log: Log, path: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Return all rows of a separate fold of the whole log."""
-    with closing(fold.create(path, log.log_id)) as db:
+    with closing(fold.create(path, log.log_id, Coverage.whole(log.partitions))) as db:
         await fold.catch_up(log, db)
         return rows(db)
 

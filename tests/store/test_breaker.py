@@ -105,6 +105,27 @@ def test_a_probe_that_fails_opens_it_for_longer_each_time_up_to_its_limit(
     assert breaker.openings == 1
 
 
+def test_after_a_trial_the_first_result_decides(
+    breaker: Breaker, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    trip(breaker)
+    open_s: list[float] = []
+    for well in (False, False, True):
+        open_s.append(breaker.retry_after_s)
+        clock.now_s += breaker.retry_after_s
+        with breaker.call((Unavailable,), trial=True):
+            pass
+        assert breaker.state == "closed"
+        breaker.note(well=well)
+
+    assert open_s == [FIRST_S, 2 * FIRST_S, 4 * FIRST_S]
+    assert (breaker.state, breaker.openings) == ("closed", 1)
+    assert [each.getMessage() for each in caplog.records] == [
+        "it: calls are paused; failures in a row: 3",
+        "it: calls succeed again",
+    ]
+
+
 def test_the_next_outage_starts_with_a_short_wait(breaker: Breaker, clock: Clock) -> None:
     trip(breaker)
     clock.now_s += FIRST_S

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { Adding } from "./adding.js";
 import { byId } from "./dom.js";
 import { acceptChosen, acceptDrops } from "./file-input.js";
-import { plain } from "./format.js";
+import { failureOf } from "./format.js";
 import { Grid } from "./grid.js";
 import { moveByKeys } from "./keyboard.js";
 import { fillTexts, offerLanguages, t } from "./language.js";
@@ -187,7 +187,7 @@ function photoChanged(change, photo, event) {
   }
   if (event?.type === "photo.processing.failed") {
     again.delete(photo.photoId);
-    announce(t.announced.notProcessed(photo.originalFilename, plain(photo.processingError)));
+    announce(t.announced.notProcessed(photo.originalFilename, failureOf(photo)));
   }
 }
 

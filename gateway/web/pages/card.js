@@ -65,18 +65,21 @@ export class Card {
     const [words, line] = stateOf(photo);
     this.link.setAttribute("aria-label", `${originalFilename}. ${words}`);
     this.#line.replaceChildren(line);
-    if (processingStatus === "failed") this.#showFailure(originalFilename, format.plain(photo.processingError));
+    if (processingStatus === "failed") this.#showFailure(originalFilename, photo);
     else if (damaged) this.#cover(h("span", { class: "badge" }, icon("warning"), t.card.damaged));
     else this.#cover(null);
   }
 
   /**
    * @param {string} name
-   * @param {string} words
+   * @param {Photo} photo
    */
-  #showFailure(name, words) {
-    // Screen readers read it with the link's label.
-    const [file, text] = [h("p", { class: "trouble-name", dir: "auto", title: name }, name), h("p", { class: "trouble-text", title: words }, words)];
+  #showFailure(name, photo) {
+    // Screen readers read it with the link's label. The title has what the server says, word for word.
+    const [file, text] = [
+      h("p", { class: "trouble-name", dir: "auto", title: name }, name),
+      h("p", { class: "trouble-text", title: format.plain(photo.processingError) }, format.failureOf(photo)),
+    ];
     this.#cover(h("div", { class: "trouble failure", "aria-hidden": "true" }, icon("warning"), file, text));
   }
 
@@ -101,7 +104,7 @@ function stateOf(photo) {
   }
   if (processingStatus === "failed") {
     const words = t.card.failed;
-    return [`${words}: ${format.plain(photo.processingError)}`, h("span", { class: "bad" }, words)];
+    return [`${words}: ${format.failureOf(photo)}`, h("span", { class: "bad" }, words)];
   }
   const words = takenWords(photo) || format.dimensions(width, height);
   return [damaged ? `${t.card.fileDamaged} ${words}` : words, words];

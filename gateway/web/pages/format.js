@@ -41,6 +41,14 @@ export function failure({ code, error }) {
 }
 
 /**
+ * @param {{processingErrorCode: string | null, processingError: string | null}} photo
+ * @returns {string} why it failed, as `failure` says it
+ */
+export function failureOf({ processingErrorCode, processingError }) {
+  return failure({ code: processingErrorCode ?? "", error: processingError ?? "" });
+}
+
+/**
  * @param {number} value
  * @param {number} digits after the decimal sign
  */

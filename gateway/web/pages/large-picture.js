@@ -3,7 +3,7 @@
 import { originalUrl } from "./api.js";
 import { paint } from "./blurhash.js";
 import { h } from "./dom.js";
-import { plain } from "./format.js";
+import { failureOf } from "./format.js";
 import { t } from "./language.js";
 
 /** @typedef {import("./photo.js").Photo} Photo */
@@ -118,8 +118,8 @@ export class LargePicture {
   }
 
   /** @param {Photo} photo */
-  #wordsWithout({ processingStatus, processingError }) {
-    if (processingStatus !== "failed") return t.viewer.preparing;
-    return `${t.viewer.noPicture} ${t.viewer.failed(plain(processingError))}`;
+  #wordsWithout(photo) {
+    if (photo.processingStatus !== "failed") return t.viewer.preparing;
+    return `${t.viewer.noPicture} ${t.viewer.failed(failureOf(photo))}`;
   }
 }

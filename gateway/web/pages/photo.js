@@ -38,6 +38,7 @@
  * @property {string} sha256
  * @property {Status} processingStatus
  * @property {string | null} processingError
+ * @property {string | null} processingErrorCode
  * @property {boolean} damaged
  * @property {string} uploadedAt
  * @property {number | null} width of the upright picture
@@ -190,6 +191,7 @@ export function photoFromUpload({ id, timestamp, data, metadata }) {
     sha256: data.sha256,
     processingStatus: "queued",
     processingError: null,
+    processingErrorCode: null,
     damaged: false,
     uploadedAt: timestamp,
     width: null,
@@ -228,6 +230,7 @@ function factsOf(photo, { type, data }) {
         jobId: data.jobId,
         processingStatus: "queued",
         processingError: null,
+        processingErrorCode: null,
         stages: queuedStages(data.pipeline),
       };
     case "photo.processing.started":
@@ -249,9 +252,9 @@ function factsOf(photo, { type, data }) {
       return { stages: { ...photo.stages, [data.stage]: state } };
     }
     case "photo.processing.completed":
-      return { processingStatus: "completed", processingError: null };
+      return { processingStatus: "completed", processingError: null, processingErrorCode: null };
     case "photo.processing.failed":
-      return { processingStatus: "failed", processingError: data.error };
+      return { processingStatus: "failed", processingError: data.error, processingErrorCode: data.code };
     default:
       return null;
   }

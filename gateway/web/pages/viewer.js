@@ -85,7 +85,7 @@ export class Viewer {
   });
   #list = h("ol", { class: "story", "aria-label": t.viewer.history });
   #history = new HistoryList(this.#list);
-  /** The failure that ends the history. @type {{category: string, code: string, error: string} | null} */
+  /** The failure that ends the history. @type {{category: string} | null} */
   #failure = null;
   /** @type {string | null} */
   #photoId = null;
@@ -134,7 +134,9 @@ export class Viewer {
       if (this.#photoId !== photoId) return;
       for (const event of events.concat(this.#early ?? [])) this.#add(event);
       this.#early = null;
-      if (this.#photo) this.#offerAgain(this.#photo);
+      if (!this.#photo) return;
+    this.#state.replaceChildren(...this.#stateOf(this.#photo));
+    this.#offerAgain(this.#photo);
     } catch (error) {
       if (this.#photoId === photoId) this.#failed(error);
     }
@@ -213,7 +215,7 @@ export class Viewer {
     }
     if (photo.processingStatus === "failed") {
       return [
-        h("p", { class: "bad" }, t.viewer.failed(this.#failure ? format.failure(this.#failure) : format.plain(photo.processingError))),
+        h("p", { class: "bad" }, t.viewer.failed(format.failureOf(photo))),
         this.#isOfFile ? h("p", {}, t.viewer.ofTheFile) : null,
         h("p", {}, t.viewer.originalKept),
       ].filter((one) => one !== null);

@@ -6,14 +6,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.access.security_log import OTHERS, WINDOW_S, SecurityLog
+from gateway.access.security_log import OTHERS, PHOTOS_MAX, WINDOW_S, SecurityLog
 from gateway.http.auth import AuthError, Principal, Role
 from gateway.http.limits import Limits
 from projections.models.history import HistoryEntry
 from store.background import Background
 from store.log.position import Position
-from tests.gateway.conftest import Gateway
+from tests.gateway.conftest import Gateway, picture
 from tests.gateway.listeners import following, talking
+from tests.gateway.processing import process
 
 LOGGER = "photolog.security"
 
@@ -122,6 +123,27 @@ async def test_reads_by_operators_and_auditors_are_noted(
     ]
 
 
+async def test_the_thumbnails_that_are_read_share_a_line_that_names_each_photo(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    photos: list[str] = []
+    for size in (300, 400):
+        upload = (await gateway.upload(picture((size, size)))).json()
+        photos.append(upload["photoId"])
+        await gateway.get("/api/photos", after=await process(gateway, upload))
+    for photo_id in (*photos, photos[0]):
+        path = f"/api/photos/{photo_id}/thumbnails/150"
+        assert (await gateway.get(path, name="operator")).status_code == 200
+        await gateway.get(path)
+
+    gateway.security.tell_thumbnails()
+    gateway.security.tell_thumbnails()
+
+    [line] = noted(caplog)
+    assert (line["kind"], line["role"]) == ("privileged-read", "operator")
+    assert line["photos"] == ",".join(photos)
+
+
 async def test_access_refused_over_a_websocket_is_noted(
     gateway: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -157,6 +179,16 @@ def scope(address: str, **more: Any) -> dict[str, Any]:
         "client": (address, 1),
         **more,
     }
+
+
+def thumbnail(address: str, client_id: str, photo_id: str) -> dict[str, Any]:
+    """Return the scope of an operator's request for a thumbnail."""
+    return scope(
+        address,
+        user=Principal(client_id=client_id, role=Role.OPERATOR),
+        path_template="/api/photos/{photo_id}/thumbnails/{size}",
+        path_params={"photo_id": photo_id},
+    )
 
 
 FORGED = AuthError("invalid-token", "The token is forged.")
@@ -221,6 +253,23 @@ class TestFlooded:
         security.answered(scope("192.0.2.7", user=who, path_template="/api/photos"), 200)
 
         assert noted(caplog)[0]["token"] == "t-17"
+
+    def test_many_thumbnails_are_told_in_lines_of_some_and_none_is_left_out(
+        self, security: SecurityLog, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for number in range(2 * PHOTOS_MAX + 1):
+            security.answered(thumbnail("192.0.2.7", "ann", f"{number}"), 200)
+        security.answered(thumbnail("192.0.2.7", "bea", "x"), 200)
+        security.answered(thumbnail("192.0.2.7", "bea", "not found"), 404)
+        security.tell_thumbnails()
+
+        lines = noted(caplog)
+        told = [line["photos"].split(",") for line in lines if line["client"] == "ann"]
+        assert [len(each) for each in told] == [PHOTOS_MAX, PHOTOS_MAX, 1]
+        assert [each for of_one in told for each in of_one] == [
+            *map(str, range(2 * PHOTOS_MAX + 1))
+        ]
+        assert [line["photos"] for line in lines if line["client"] == "bea"] == ["x"]
 
     def test_a_revocation_is_noted(
         self, security: SecurityLog, caplog: pytest.LogCaptureFixture

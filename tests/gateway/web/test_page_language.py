@@ -73,11 +73,17 @@ async def test_a_photo_is_shown_in_german(visitor: Visitor) -> None:
 async def test_a_failure_is_explained_in_german(visitor: Visitor) -> None:
     await visitor.upload("bad.jpg", jpeg()[:20] + bytes(500))
     await choose(visitor, "de")
-    await expect(visitor.card("bad.jpg")).to_have_attribute("data-status", "failed")
-
-    await visitor.card("bad.jpg").get_by_role("link").click()
-
+    card, reason = visitor.card("bad.jpg"), visitor.card("bad.jpg").locator(".trouble-text")
     words = "Aus der Datei lässt sich kein Bild lesen."
+    await expect(card).to_have_attribute("data-status", "failed")
+    await expect(reason).to_have_text(words)
+    await visitor.page.reload()  # what live events said is gone
+    await expect(reason).to_have_text(words)
+    assert await reason.get_attribute("title") not in (None, "", words)
+
+    await card.get_by_role("link").click()
+
+    await expect(visitor.page.locator(".wall-note")).to_contain_text(words)
     await expect(visitor.page.locator(".viewer-state")).to_contain_text(words)
     for kind in ("stage.failed", "failed"):
         event = visitor.page.locator(f'.story [data-type="photo.processing.{kind}"]')

@@ -78,16 +78,23 @@ def test_the_anchor_and_positions_that_are_printed_exclude_what_the_import_appen
     files: tuple[Path, Path, str], valkey_url: str, tmp_path: Path, partitions: str
 ) -> None:
     options = "--data", str(tmp_path / "data")
-
-    done = run(
-        *("log", "import", "--revoke-access", str(files[0]), *options),
-        *("--partitions", partitions),
-        PHOTOLOG_REDIS_URL=valkey_url,
+    command = (
+        "log",
+        "import",
+        "--revoke-access",
+        str(files[0]),
+        *options,
+        "--partitions",
+        partitions,
     )
+
+    done = run(*command, PHOTOLOG_REDIS_URL=valkey_url)
+    again = run(*command, PHOTOLOG_REDIS_URL=valkey_url)
 
     found = re.search("^anchor (.+)  up to (.+)$", done.stdout, re.MULTILINE)
     assert found is not None, done.output
     assert len(found[2].split(",")) == int(partitions)
+    assert found[0] in again.stdout.splitlines(), again.output
     noted = "--anchor", found[1], "--upto", found[2]
     compared = run("verify", *options, *noted, PHOTOLOG_REDIS_URL=valkey_url)
     assert compared.exit_code == 0, compared.output

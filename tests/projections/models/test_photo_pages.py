@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from projections import fold
 from projections.models import photos
+from projections.models.checkpoints import Coverage
 from projections.models.photos import Page, page_sql
 from store.sqlite.connection import Connection
 from tests.projections.conftest import fold_in
@@ -166,9 +167,18 @@ def test_any_text_as_cursor_gives_a_page_or_is_rejected(empty: Connection, curso
         assert page(empty, cursor=cursor).items == []
 
 
+CODE_OF_THE_FAILURE = [
+    "CORRELATED SCALAR SUBQUERY 1",
+    "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+]
+"""The steps that find the code of a failed photo: one job, by its id."""
+
+
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Connection:
-    return fold.create(tmp_path_factory.mktemp("empty") / "empty.sqlite", "some log")
+    return fold.create(
+        tmp_path_factory.mktemp("empty") / "empty.sqlite", "some log", Coverage.whole(3)
+    )
 
 
 @pytest.mark.parametrize(
@@ -199,7 +209,8 @@ def test_every_list_is_read_from_an_index_in_its_order(
     step, *sorting = [row[3] for row in plan]
     assert f"USING INDEX {index}" in step
     assert "uploaded_at<?" in step or not follows
-    assert sorting == ["USE TEMP B-TREE FOR LAST TERM OF ORDER BY"]  # ids of the same moment
+    # Ids of the same moment are sorted.
+    assert sorting == [*CODE_OF_THE_FAILURE, "USE TEMP B-TREE FOR LAST TERM OF ORDER BY"]
 
 
 @pytest.mark.parametrize(
@@ -222,6 +233,7 @@ def test_every_list_by_date_taken_is_read_from_an_index_in_its_order(
         f"EXPLAIN QUERY PLAN {sql}", {**values, "last": "", "last_id": "", "limit": 1}
     )
 
-    (step,) = [row[3] for row in plan]
+    step, *others = [row[3] for row in plan]
     assert f"USING INDEX {index}" in step
+    assert others == CODE_OF_THE_FAILURE
     assert "dated" in step or not (filters or follows)

@@ -39,6 +39,7 @@ PROCESSED = {
     "sha256": f"{1:064x}",
     "processingStatus": "completed",
     "processingError": None,
+    "processingErrorCode": None,
     "damaged": False,
     "uploadedAt": "2026-11-23T10:00:00.000Z",
     "processingStartedAt": "2026-11-23T10:00:01.000Z",
@@ -165,6 +166,7 @@ def test_a_failed_photo_says_why_and_when(db: Connection) -> None:
     view = view_after(db, [upload(), start(), fail("validation")])
 
     assert view.processing_error == "This is no picture."
+    assert view.processing_error_code == "unreadable-image"
     assert view.processing_completed_at == "2026-11-23T10:00:02.000Z"
 
 
@@ -172,7 +174,8 @@ def test_another_run_begins_without_the_error_of_the_last_one(db: Connection) ->
     view = view_after(db, [upload(), start(), fail("validation"), request()])
 
     assert view.job_id == job_id(1, 2)
-    assert (view.processing_error, view.processing_started_at) == (None, None)
+    assert (view.processing_error, view.processing_error_code) == (None, None)
+    assert view.processing_started_at is None
     assert view.processing_completed_at is None
 
 

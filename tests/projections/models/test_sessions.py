@@ -17,6 +17,7 @@ from domain.sessions.session import (
 )
 from projections import fold
 from projections.models import session_list
+from projections.models.checkpoints import Coverage
 from projections.models.session_list import SessionLine
 from store.log.position import Position
 from store.log.stream import Recorded
@@ -318,8 +319,8 @@ def test_any_split_of_a_story_folds_to_the_same_rows(
     recorded = Chronicle.of(*STORY).recorded
     folder: Path = tmp_path_factory.mktemp("split")
     with (
-        closing(fold.create(folder / "whole.sqlite", "log")) as whole,
-        closing(fold.create(folder / "parts.sqlite", "log")) as parts,
+        closing(fold.create(folder / "whole.sqlite", "log", Coverage.whole(3))) as whole,
+        closing(fold.create(folder / "parts.sqlite", "log", Coverage.whole(3))) as parts,
     ):
         fold_in(whole, recorded)
         for begin, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(recorded)], strict=True):

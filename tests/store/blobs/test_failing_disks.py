@@ -145,6 +145,25 @@ async def test_no_blob_is_reported_missing_while_no_disk_is_mounted(
     assert await content(blobs, KEY) == b"kept"
 
 
+async def test_a_folder_that_rejects_only_some_writes_is_one_outage(
+    blobs: FolderBlobs, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    remount(blobs.root, "size=8m")
+    (blobs.root / "log").write_bytes(b"")
+    for _ in range(4 * FAILURES):
+        with pytest.raises(Unavailable):
+            await blobs.put("log/00/segment", b"x")
+        clock.now_s += blobs.breaker.retry_after_s
+    paused = [each.getMessage() for each in caplog.records]
+
+    (blobs.root / "log").unlink()
+    await blobs.put("log/00/segment", b"x")
+
+    assert paused == [f"blobs: calls are paused; failures in a row: {FAILURES}"]
+    assert [each.getMessage() for each in caplog.records[1:]] == ["blobs: calls succeed again"]
+    assert blobs.breaker.openings == 1
+
+
 async def test_aborted_uploads_and_missing_blobs_do_not_open_the_breaker(
     blobs: FolderBlobs,
 ) -> None:

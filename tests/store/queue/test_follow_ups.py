@@ -158,12 +158,29 @@ async def test_a_kept_task_of_a_dead_worker_is_taken_over_at_once(
     assert {each.deliveries for each in taken} == {1}
 
 
+async def test_a_kept_task_stalls_only_once_it_was_begun(log: Log, worker: Working) -> None:
+    begun, *others = await worker.complete(await validation(worker))
+    heir, last = Working(log, "two"), Working(log, "three")
+
+    assert await worker.lanes.begin(begun)
+    first = await heir.lanes.abandoned(home(log), idle_ms=0, dead=None)
+    second = await last.lanes.abandoned(home(log), idle_ms=0, dead=None)
+
+    for taken in (first, second):
+        found = {each.task.stage: each.deliveries for each in taken}
+        assert found == dict.fromkeys(stages(others), 1) | {begun.task.stage: 2}
+    assert [await each.lanes.begin(second[0]) for each in (worker, heir, last)] == [
+        *(False, False, True),
+    ]
+
+
 async def test_a_kept_task_whose_reply_was_lost_is_recalled(log: Log, worker: Working) -> None:
     kept = await worker.complete(await validation(worker))
 
     recalled = await worker.lanes.recall(home(log))
 
     assert {each.claim for each in recalled} == {each.claim for each in kept}
+    assert {each.deliveries for each in recalled} == {1}
 
 
 async def test_tasks_that_may_not_be_kept_wait_for_any_worker(log: Log, worker: Working) -> None:

@@ -42,7 +42,10 @@ def sent_by_code() -> Iterator[str]:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 yield from _sent(node, node.func)
             match node:
-                case ast.Call(func=ast.Attribute(attr="_send" | "in_a_row"), args=args):
+                case ast.Call(
+                    func=ast.Attribute(attr="_send" | "in_a_row") | ast.Name(id="_replies"),
+                    args=args,
+                ):
                     for each in args:
                         match each:
                             case ast.Tuple(elts=[ast.Constant(value=str(word)), *_]):

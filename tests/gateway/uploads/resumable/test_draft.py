@@ -47,6 +47,8 @@ async def test_an_upload_in_two_requests_is_answered_like_a_plain_one(
     )
 
     assert (first.status_code, first.headers["Upload-Complete"]) == (201, "?0")
+    assert (first.content, first.headers["Content-Length"]) == (b"", "0")
+    assert "Content-Type" not in first.headers
     assert "max-size=8000000" in first.headers["Upload-Limit"]
     assert (head.headers["Upload-Offset"], head.headers["Upload-Complete"]) == ("30", "?0")
     assert (last.status_code, last.headers["Upload-Complete"]) == (201, "?1")
