@@ -1,7 +1,7 @@
 """One append: ``append.lua`` checks and writes all of it, or nothing."""
 
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import msgspec
 from msgspec import Meta
@@ -93,6 +93,13 @@ Reply = Annotated[list[bytes], Meta(min_length=1)]
 """The outcome, and what belongs to it."""
 
 
+def _checked(reply: Any) -> list[bytes]:
+    """Convert the reply: one of the right shape in a fourth of the time that msgspec takes."""
+    if type(reply) is list and {*map(type, cast("list[object]", reply))} == {bytes}:
+        return cast("list[bytes]", reply)
+    return msgspec.convert(reply, Reply)
+
+
 class Append:
     """Sends appends to Redis. An append returns once it is as safe as ``stream`` requires."""
 
@@ -139,17 +146,14 @@ class Append:
                 await hashes.restore(*client)
 
     async def _call(self, request: AppendRequest) -> list[bytes]:
-        reply = await self._call_once(request)
-        if reply == SPLIT:
-            self._content_hashes.note_split(request.client_id)
-            reply = await self._call_once(request)
-        return reply
-
-    async def _call_once(self, request: AppendRequest) -> list[bytes]:
         names, args = self._words(request)
         script = self._if_full if request.if_full else self._script
         with translated():
-            return msgspec.convert(await script(keys=names, args=args), Reply)
+            reply = _checked(await script(keys=names, args=args))
+        if reply == SPLIT:
+            self._content_hashes.note_split(request.client_id)
+            return await self._call(request)
+        return reply
 
     def _words(self, request: AppendRequest) -> tuple[list[str], list[str | bytes | int]]:
         """Return the keys and the arguments of the script, without options that do nothing."""
@@ -174,7 +178,6 @@ class Append:
             names += along.keys
             args += along.args
         step, sha256 = request.hash_step
-        hash_names, hash_args = self._content_hashes.words(partition, client_id, sha256)
         if key := request.idempotency_key:
             command_key = request.command_key or keys.command(partition, client_id, key)
             names += (command_key, keys.commands(partition, client_id))
@@ -183,14 +186,18 @@ class Append:
             names.append(keys.upload_session(partition, client_id, request.session_id))
             args.append("session")
         if step == "claim":
-            names += (*hash_names, keys.clients(partition))
-            args += ("claim", *hash_args)
+            hash_names, hash_args = self._content_hashes.words(partition, client_id, sha256)
+            names += hash_names
+            names.append(keys.clients(partition))
+            args.append("claim")
+            args += hash_args
         if chained.events and usage != NOTHING:
             names.append(keys.usage(partition, client_id))
             args += ("usage", usage.photos, usage.bytes, usage.jobs)
             if quota.photos or quota.bytes or quota.jobs:
                 args += ("quota", quota.photos, quota.bytes, quota.jobs, quota.job_bytes)
         if step == "release":
+            hash_names, hash_args = self._content_hashes.words(partition, client_id, sha256)
             names += hash_names
             args += ("release", *hash_args)
         return names, args
