@@ -36,7 +36,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     consumer: str
 
 
-class DispatchOption(msgspec.Struct, frozen=True, kw_only=True):
+class DispatchOption(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The tasks that the events lead to, as keys and arguments of ``append.lua``."""
 
     keys: tuple[str, ...]
@@ -47,7 +47,7 @@ Planner = Callable[[Sequence[Event]], DispatchOption | None]
 """Returns what dispatches events as they are appended; None leaves them to a dispatcher."""
 
 
-class AppendRequest(msgspec.Struct, frozen=True, kw_only=True):
+class AppendRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The checks and writes of one append.
 
     ``version`` and ``digest`` are those of the last event before it; ``state`` is the resulting
@@ -77,7 +77,7 @@ class AppendRequest(msgspec.Struct, frozen=True, kw_only=True):
     if_full: bool = False
 
 
-class CommandRequest(msgspec.Struct, frozen=True, kw_only=True):
+class CommandRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A command on a photo, and what came with it."""
 
     command: PhotoCommand
