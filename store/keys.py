@@ -15,6 +15,18 @@ def partition_of(client_id: str, count: int) -> int:
     return zlib.crc32(client_id.encode()) % count
 
 
+class _Starts(dict[int, str]):
+    """Maps each partition to the beginning of its keys."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__()
+        self._prefix = prefix
+
+    def __missing__(self, partition: int) -> str:
+        start = self[partition] = f"{self._prefix}:{{{partition:02d}}}:"
+        return start
+
+
 class Keys:
     """The keys of one log. ``prefix`` keeps several logs apart on one server."""
 
@@ -22,13 +34,10 @@ class Keys:
         self.prefix = prefix
         self.meta = f"{prefix}:meta"
         self.projected = f"{prefix}:projected"
-        self._starts: dict[int, str] = {}
+        self._starts = _Starts(prefix)
 
     def _in(self, partition: int, rest: str) -> str:
-        start = self._starts.get(partition)
-        if start is None:
-            start = self._starts[partition] = f"{self.prefix}:{{{partition:02d}}}:"
-        return start + rest
+        return self._starts[partition] + rest
 
     def log(self, partition: int) -> str:
         return self._in(partition, "log")

@@ -14,7 +14,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class ObservedAppend(msgspec.Struct, frozen=True, kw_only=True):
+class ObservedAppend(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The events of one confirmed append, at least one.
 
     ``began_ns`` counts from 1970; ``seconds`` include loads and earlier tries.

@@ -90,6 +90,9 @@ JobEvent = (
 )
 
 
+_OF_NO_PHOTO = SystemData, SessionData
+
+
 def evolve(photo: Photo | None, event: e.Event) -> Photo:
     """Return the state after ``event``.
 
@@ -98,7 +101,7 @@ def evolve(photo: Photo | None, event: e.Event) -> Photo:
         ValueError: the history does not begin with ``photo.uploaded``.
     """
     data = event.data
-    if isinstance(data, SystemData | SessionData):
+    if isinstance(data, _OF_NO_PHOTO):
         raise TypeError(f"{event.type} concerns no photo")
     if isinstance(data, e.PhotoUploaded):
         return Photo(

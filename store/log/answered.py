@@ -25,7 +25,7 @@ from store.log.position import Position
 from store.log.stream import Stream
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An event that an answer rests on. ``digest`` is empty if only the photo is known.
 
     ``owner`` is the server that gave the answer; None if the owner changed during the call.

@@ -49,12 +49,12 @@
 -- Events whose turn it is are dispatched at once: the group of the dispatchers passes over them. If
 -- others before them wait for a dispatcher, or a lane has no group, all are left to it. A task is kept
 -- if claim.lua would choose it next among the tasks that it has admitted.
-local call, pcall = redis.call, redis.pcall
+local call, pcall, format = redis.call, redis.pcall, string.format
 local log, photo = KEYS[1], KEYS[3]
 local version, count = tonumber(ARGV[3]), tonumber(ARGV[7])
 local at, key = 8 + 2 * count, 4
 
--- Only what HINCRBY reads too. It counts exactly; here, the numbers are rounded to 53 bits.
+-- Only what HINCRBY reads too. It counts exactly; here, numbers from 2^53 on are rounded.
 local function natural(text)
   local is_one = text == "0" or (text and #text <= 18 and string.find(text, "^[1-9]%d*$"))
   return is_one and tonumber(text) or nil
@@ -276,7 +276,7 @@ if ARGV[at] == "usage" then
     local reserved = tonumber(ARGV[at + 8]) * (jobs + more_jobs)
     local function over(name, used, held_back, more, limit)
       if tonumber(limit) > 0 and more > 0 and used + held_back + more > tonumber(limit) then
-        return { "over", name, string.format("%.0f", used), limit, string.format("%.0f", reserved) }
+        return { "over", name, format("%.0f", used), limit, format("%.0f", reserved) }
       end
     end
     local rejection = over("photos", photos, 0, more_photos, ARGV[at + 5])
@@ -289,9 +289,11 @@ if ARGV[at] == "usage" then
     at = at + 5
   end
   if usage then
+    usage.is_exact = photos + bytes + jobs < 2 ^ 53
+    photos, bytes, jobs = photos + more_photos, bytes + more_bytes, jobs + more_jobs
+    usage.is_exact = usage.is_exact and photos + bytes + jobs < 2 ^ 53
     -- Only a damaged count can become negative: it is folded again.
-    usage.is_damaged = not (is_total(photos + more_photos) and is_total(bytes + more_bytes)
-      and is_total(jobs + more_jobs))
+    usage.is_damaged = not (is_total(photos) and is_total(bytes) and is_total(jobs))
   end
   at, key = at + 4, key + 1
 end
@@ -311,11 +313,12 @@ end
 local reply = { "appended" }
 for i = 1, count do
   reply[i + 1] = call(
-    "XADD", log, "*", "t", ARGV[6 + 2 * i], "p", ARGV[2], "v", version + i, "b", ARGV[7 + 2 * i])
+    "XADD", log, "*", "t", ARGV[6 + 2 * i], "p", ARGV[2], "v", format("%d", version + i),
+    "b", ARGV[7 + 2 * i])
 end
 if count > 0 then
   local last = reply[count + 1]
-  call("HSET", photo, "v", version + count, "d", ARGV[5], "p", last, "s", ARGV[6])
+  call("HSET", photo, "v", format("%d", version + count), "d", ARGV[5], "p", last, "s", ARGV[6])
   if remember then
     remember(ARGV[2] .. " " .. last)
   end
@@ -344,7 +347,10 @@ if usage then
   if is_new then
     call("HSET", usage.key, "", "")
   end
-  if not usage.is_damaged then
+  if not usage.is_damaged and usage.is_exact then
+    call("HSET", usage.key, "photos", format("%d", photos), "bytes", format("%d", bytes),
+      "jobs", format("%d", jobs))
+  elseif not usage.is_damaged then
     for i, name in ipairs({ "photos", "bytes", "jobs" }) do
       call("HINCRBY", usage.key, name, usage.more[i])
     end

@@ -1,7 +1,7 @@
 """One append: ``append.lua`` checks and writes all of it, or nothing."""
 
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import msgspec
 from msgspec import Meta
@@ -40,7 +40,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     consumer: str
 
 
-class DispatchOption(msgspec.Struct, frozen=True, kw_only=True):
+class DispatchOption(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The tasks that the events lead to, as keys and arguments of ``append.lua``."""
 
     keys: tuple[str, ...]
@@ -51,7 +51,7 @@ Planner = Callable[[Sequence[Event]], DispatchOption | None]
 """Returns what dispatches events as they are appended; None leaves them to a dispatcher."""
 
 
-class AppendRequest(msgspec.Struct, frozen=True, kw_only=True):
+class AppendRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The checks and writes of one append.
 
     ``version`` and ``digest`` are those of the last event before it; ``state`` is the resulting
@@ -81,7 +81,7 @@ class AppendRequest(msgspec.Struct, frozen=True, kw_only=True):
     if_full: bool = False
 
 
-class CommandRequest(msgspec.Struct, frozen=True, kw_only=True):
+class CommandRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A command on a photo, and what came with it."""
 
     command: PhotoCommand
@@ -95,6 +95,13 @@ class CommandRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 Reply = Annotated[list[bytes], Meta(min_length=1)]
 """The outcome, and what belongs to it."""
+
+
+def _checked(reply: Any) -> list[bytes]:
+    """Convert the reply: one of the right shape in a fourth of the time that msgspec takes."""
+    if type(reply) is list and {*map(type, cast("list[object]", reply))} == {bytes}:
+        return cast("list[bytes]", reply)
+    return msgspec.convert(reply, Reply)
 
 
 class Append:
@@ -144,23 +151,19 @@ class Append:
                 await hashes.restore(*client)
 
     async def _call(self, request: AppendRequest) -> list[bytes]:
-        reply = await self._call_once(request)
-        if reply == SPLIT:
-            self._content_hashes.note_split(request.client_id)
-            reply = await self._call_once(request)
-        return reply
-
-    async def _call_once(self, request: AppendRequest) -> list[bytes]:
         script = self._if_full if request.if_full else self._script
         while True:
             names, args = self._words(request)
             with translated():
-                reply = msgspec.convert(await script(keys=names, args=args), Reply)
-            if reply != MAYBE_CLOSED:
+                reply = _checked(await script(keys=names, args=args))
+            if reply == SPLIT:
+                self._content_hashes.note_split(request.client_id)
+            elif reply == MAYBE_CLOSED:
+                session = request.partition, request.client_id, request.session_id or ""
+                if await self._closings.find(*session):
+                    return CLOSED
+            else:
                 return reply
-            session = request.partition, request.client_id, request.session_id or ""
-            if await self._closings.find(*session):
-                return CLOSED
 
     def _words(self, request: AppendRequest) -> tuple[list[str], list[str | bytes | int]]:
         """Return the keys and the arguments of the script, without options that do nothing."""
@@ -185,7 +188,6 @@ class Append:
             names += along.keys
             args += along.args
         step, sha256 = request.hash_step
-        hash_names, hash_args = self._content_hashes.words(partition, client_id, sha256)
         if key := request.idempotency_key:
             command_key = request.command_key or keys.command(partition, client_id, key)
             names += (command_key, keys.commands(partition, client_id))
@@ -198,14 +200,18 @@ class Append:
             )
             args += ("session", self._closings.looked_at(client_id, session_id))
         if step == "claim":
-            names += (*hash_names, keys.clients(partition))
-            args += ("claim", *hash_args)
+            hash_names, hash_args = self._content_hashes.words(partition, client_id, sha256)
+            names += hash_names
+            names.append(keys.clients(partition))
+            args.append("claim")
+            args += hash_args
         if chained.events and usage != NOTHING:
             names.append(keys.usage(partition, client_id))
             args += ("usage", usage.photos, usage.bytes, usage.jobs)
             if quota.photos or quota.bytes or quota.jobs:
                 args += ("quota", quota.photos, quota.bytes, quota.jobs, quota.job_bytes)
         if step == "release":
+            hash_names, hash_args = self._content_hashes.words(partition, client_id, sha256)
             names += hash_names
             args += ("release", *hash_args)
         return names, args

@@ -12,7 +12,7 @@ from store.log import codec
 from store.log.outcome import Loaded, Requirement
 
 
-class Chained(msgspec.Struct, frozen=True, kw_only=True):
+class Chained(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """``bodies`` are the stored bytes of ``events``; ``digest`` is that of the last one."""
 
     events: tuple[Event, ...]

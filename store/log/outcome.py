@@ -11,7 +11,7 @@ from store.log.position import Position
 from store.log.stream import Recorded
 
 
-class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+class Loaded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A photo as its events leave it.
 
     ``position`` and ``digest`` are those of its last event. ``evicted`` says that Redis has no
@@ -33,7 +33,7 @@ Expectation = Callable[[Loaded], None]
 """Takes note of a photo as an append under way is to leave it; it has no position."""
 
 
-class Appended(msgspec.Struct, frozen=True, kw_only=True):
+class Appended(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The command's ``events``, at least one, are in the log; they leave the photo ``after``.
 
     ``entry_ids`` are theirs. ``task_ids`` are those of the tasks that the same step has dispatched,

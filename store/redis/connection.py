@@ -122,7 +122,8 @@ class Client(Redis):
 
         They go to the server together, on one connection.
         """
-        await self.check()
+        if self.breaker.state != "closed":
+            await self.check()
         with self.counted():
             replies = await self.wires.exchange((*commands, *(wait.commands if wait else ())))
         own, waited = replies[: len(commands)], replies[len(commands) :]

@@ -34,15 +34,20 @@ _BROKEN = (*SHAPELESS, RuntimeError, EOFError, exceptions.InvalidResponse)
 _pack = cast("Callable[[tuple[Any, ...]], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType] # declared for one word
 
 
-@contextmanager
-def legible(what: str) -> Generator[None]:
+class legible:  # noqa: N801 # used like a function; a generator would cost three times as much
     """Guard code of the library that parses a reply; raises the library's ConnectionError."""
-    try:
-        yield
-    except (*SHAPELESS, exceptions.InvalidResponse) as error:
-        raise exceptions.ConnectionError(
-            f"the reply to {what} is unreadable ({type(error).__name__}: {error})"
-        ) from error
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, (*SHAPELESS, exceptions.InvalidResponse)):
+            raise exceptions.ConnectionError(
+                f"the reply to {self._what} is unreadable ({type(error).__name__}: {error})"
+            ) from error
 
 
 @contextmanager

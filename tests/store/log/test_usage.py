@@ -243,6 +243,18 @@ async def test_totals_are_exact_however_large(log: Log, size: int) -> None:
         assert (await used(log)).bytes == min(size + 6, MOST)
 
 
+@pytest.mark.parametrize("size", [10**15 - 3, 2**53 - 3, 2**53 + 1, 10**18 - 4])
+async def test_totals_are_exact_when_a_large_photo_goes(log: Log, size: int) -> None:
+    large = msgspec.structs.replace(upload(), file_size=size)
+    await send(log, large)
+    await send(log, upload())
+
+    await send(log, c.DeletePhoto(photo_id=large.photo_id))
+    await send(log, c.RecordErased(photo_id=large.photo_id))
+
+    assert await used(log) == Usage(photos=1, bytes=3, jobs=1)
+
+
 async def test_a_total_beyond_the_largest_is_the_largest(log: Log) -> None:
     for _ in range(2):
         await send(log, msgspec.structs.replace(upload(), file_size=10**18))

@@ -92,8 +92,7 @@ async def test_a_cancelled_caller_is_not_sent_for_and_does_not_disturb_the_other
     server = Server()
     combiner = Combiner(server)
     first, second = await begun(server, combiner, "first", "second")
-    assert UNDER_WAY == 2
-    [third] = await begun(server, combiner, "third")
+    others = [await begun(server, combiner, number) for number in range(1, UNDER_WAY)]
     waiting = await begun(server, combiner, "fourth", "fifth")
     first.cancel()
     second.cancel()
@@ -101,7 +100,8 @@ async def test_a_cancelled_caller_is_not_sent_for_and_does_not_disturb_the_other
     server.open.set()
 
     with anyio.fail_after(DEADLINE_S):
-        assert [await third, await waiting[1]] == ["third", "fifth"]
+        assert [await task for [task] in others] == [*range(1, UNDER_WAY)]
+        assert await waiting[1] == "fifth"
         assert await combiner.send(("ECHO", "after")) == "after"
     assert "fourth" not in [each for exchange in server.exchanges for each in exchange]
 
