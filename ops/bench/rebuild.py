@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from ops.bench import report
-from ops.bench.cloned_stream import PREFIX, fill
+from ops.bench.cloned_log import fill
 from ops.bench.recorded import recorded_photos
 from ops.bench.server import serving
 from ops.config.loading import load
@@ -127,7 +127,7 @@ def rebuild_apart(settings: Mapping[str, str], folder: Path, *, alone: bool = Tr
 
 async def _open(url: str) -> tuple[Client, Log]:
     redis = connect(url)
-    log = await Log.find(redis, prefix=PREFIX)
+    log = await Log.find(redis)
     if log is None:
         raise RuntimeError("the log is gone")
     return redis, log
@@ -169,7 +169,7 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 async def _child(folder: Path, *, alone: bool) -> Rebuilt:
-    async with open_log(load().settings, prefix=PREFIX) as log:
+    async with open_log(load().settings) as log:
         clock = Clock()
         await rebuild(log, Generations(folder), alone=alone)
         took = clock.took()
