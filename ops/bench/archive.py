@@ -1,7 +1,7 @@
 """Measure sealing, trimming, and reading what is in the archive alone.
 
-The log is that of ``ops.bench.rebuild``. If the settings name an S3 server, all is measured there
-too, in a bucket of its own for each round.
+The log is that of ``ops.bench.rebuild``. If the settings name an S3 server, each round is measured
+there too, in a bucket of its own. CPU time is that of Photolog, without the servers'.
 """
 
 import asyncio
@@ -9,14 +9,13 @@ import os
 import random
 import statistics
 import tempfile
-import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from ops.bench import report
 from ops.bench.bucket import own_bucket
-from ops.bench.cloned_stream import PREFIX, fill
+from ops.bench.cloned_log import fill
 from ops.bench.rebuild import Clock, Took, rebuild_apart
 from ops.bench.recorded import recorded_photos
 from ops.bench.server import serving
@@ -51,34 +50,40 @@ Samples = dict[str, tuple[str, list[float]]]
 def run(rounds: int, photos: int, folder: Path | None) -> None:
     """Archive a log of ``photos`` clones, each time a new one."""
     (model, *_) = recorded_photos(folder, 1)
-    report.headline(f"The archive in a folder, {photos:,} photos")
-    _compare(rounds, photos, model, in_bucket=False)
-    if load().settings.s3_endpoint is not None:
-        report.headline(f"The archive in a bucket, {photos:,} photos")
-        _compare(rounds, photos, model, in_bucket=True)
-
-
-def _compare(rounds: int, photos: int, model: Sequence[Recorded], *, in_bucket: bool) -> None:
-    report.note("the limit: reading the stream and compressing it, without storing anything")
-    samples: Samples = {}
+    stores = ["folder"] if load().settings.s3_endpoint is None else ["folder", "bucket"]
+    samples: dict[str, Samples] = {store: {} for store in stores}
     for _ in report.rounds(rounds):
-        with serving() as server, _store(in_bucket=in_bucket) as store:
-            named = store | {"PHOTOLOG_REDIS_URL": server.url}
-            settings = load(named).settings
-            asyncio.run(_create(settings))
-            events = fill(server.url, photos, model)
-            limit, ids = asyncio.run(_read_and_compress(settings))
-            found = {"the limit": ("events/s", events / limit.seconds)}
-            found |= asyncio.run(_archive(settings, photos, events))
-            fill(server.url, 1, model)  # the end of the stream, which is never trimmed
-            found |= asyncio.run(_trim(settings, photos, events))
-            found |= asyncio.run(_look_up(settings, ids))
-            found |= _rebuild(named, events)
-        for name, (unit, value) in found.items():
-            samples.setdefault(name, (unit, []))[1].append(value)
-    for name, (unit, values) in samples.items():
-        report.line(name, values, unit, digits=1 if unit == "ms" else 0)
-    report.ratio("sealing to its limit", samples["sealing"][1], samples["the limit"][1])
+        for store in stores:
+            for name, (unit, value) in _measure(photos, model, in_bucket=store == "bucket").items():
+                samples[store].setdefault(name, (unit, []))[1].append(value)
+    for store, found in samples.items():
+        report.headline(f"The archive in a {store}, {photos:,} photos")
+        report.note("the limit: reading the stream and compressing it, without storing anything")
+        for name, (unit, values) in found.items():
+            report.line(name, values, unit, digits=1 if unit == "ms" else 0)
+        report.ratio("sealing to its limit", found["sealing"][1], found["the limit"][1])
+
+
+def _measure(photos: int, model: Sequence[Recorded], *, in_bucket: bool) -> Figures:
+    with serving() as server, _store(in_bucket=in_bucket) as store:
+        named = store | {"PHOTOLOG_REDIS_URL": server.url}
+        settings = load(named).settings
+        asyncio.run(_create(settings))
+        events = fill(server.url, photos, model)
+        limit, ids = asyncio.run(_read_and_compress(settings))
+        found = _rates("the limit", events, limit)
+        found |= asyncio.run(_archive(settings, photos, events))
+        fill(server.url, 1, model)  # the end of the stream, which is never trimmed
+        found |= asyncio.run(_trim(settings, photos, events))
+        found |= asyncio.run(_look_up(settings, ids))
+        return found | _rebuild(named, events)
+
+
+def _rates(name: str, events: int, took: Took) -> Figures:
+    return {
+        name: ("events/s", events / took.seconds),
+        f"  {name}, CPU time alone": ("/CPU s", events / took.cpu_s),
+    }
 
 
 @contextmanager
@@ -98,7 +103,7 @@ def _store(*, in_bucket: bool) -> Generator[dict[str, str]]:
 async def _create(settings: Settings) -> None:
     """Create the log, and let the blobs belong to it while both are empty."""
     async with (
-        open_log(settings, create=True, prefix=PREFIX) as log,
+        open_log(settings, create=True) as log,
         open_blobs(settings, log, "bench"),
     ):
         pass
@@ -107,7 +112,7 @@ async def _create(settings: Settings) -> None:
 async def _read_and_compress(settings: Settings) -> tuple[Took, list[str]]:
     """Return the time that it took, and the ids of the photos."""
     ids: dict[str, None] = {}
-    async with open_log(settings, prefix=PREFIX) as log:
+    async with open_log(settings) as log:
         stream = RawStream(log)
         clock = Clock()
         begin = Position.start(0)
@@ -125,7 +130,7 @@ async def _read_and_compress(settings: Settings) -> tuple[Took, list[str]]:
 async def _archive(settings: Settings, photos: int, events: int) -> Figures:
     """Seal everything."""
     async with (
-        open_log(settings, prefix=PREFIX) as log,
+        open_log(settings) as log,
         open_blobs(settings, log, "bench") as blobs,
     ):
         in_redis = await _stream_bytes(log)
@@ -134,9 +139,7 @@ async def _archive(settings: Settings, photos: int, events: int) -> Figures:
         await Archiver(log, blobs, archive).archive(0, now=True)
         took = clock.took()
         sealed = sum(place.size for place in await archive.places(0))
-    return {
-        "sealing": ("events/s", events / took.seconds),
-        "  for each second of its CPU time": ("events", events / took.cpu_s),
+    return _rates("sealing", events, took) | {
         "stream before, for each photo": ("bytes", in_redis / photos),
         "archive, for each photo": ("bytes", sealed / photos),
     }
@@ -145,7 +148,7 @@ async def _archive(settings: Settings, photos: int, events: int) -> Figures:
 async def _trim(settings: Settings, photos: int, events: int) -> Figures:
     """Read everything back, and remove it from the stream."""
     async with (
-        open_log(settings, prefix=PREFIX) as log,
+        open_log(settings) as log,
         open_blobs(settings, log, "bench") as blobs,
     ):
         await log.redis.xgroup_create(log.keys.log(0), DISPATCH, id="$")
@@ -161,8 +164,7 @@ async def _trim(settings: Settings, photos: int, events: int) -> Figures:
         if passed.trimmed != events:
             raise RuntimeError(f"{passed.trimmed} of {events} events have left the stream")
         left = await _stream_bytes(log)
-    return {
-        "trimming, with reading back": ("events/s", events / took.seconds),
+    return _rates("reading back and trimming", events, took) | {
         "stream afterwards, for each photo": ("bytes", left / photos),
     }
 
@@ -170,25 +172,29 @@ async def _trim(settings: Settings, photos: int, events: int) -> Figures:
 async def _look_up(settings: Settings, ids: Sequence[str]) -> Figures:
     """Find single photos, and the first page of the log, in the archive."""
     async with (
-        open_log(settings, prefix=PREFIX) as log,
+        open_log(settings) as log,
         open_blobs(settings, log, "bench") as blobs,
     ):
-        began = time.perf_counter()
+        clock = Clock()
         await Archive(blobs, log.log_id).page(Position.start(0), PAGE)
-        page_ms = _ms_since(began)
+        page = clock.took()
         archive = Archive(blobs, log.log_id)
-        times: list[float] = []
+        times: list[Took] = []
         draw = random.Random(1)  # noqa: S311 # which photos is no secret
         for photo_id in draw.choices(ids, k=LOOKUPS):
-            began = time.perf_counter()
+            clock = Clock()
             found, _ = await archive.of_photo(0, photo_id)
-            times.append(_ms_since(began))
+            times.append(clock.took())
             if not found:
                 raise RuntimeError(f"the archive does not have {photo_id}")
+    first, *others = times
     return {
-        f"the first {PAGE} events, in a new process": ("ms", page_ms),
-        "a photo's events, the first in a new process": ("ms", times[0]),
-        "  then, median": ("ms", statistics.median(times[1:])),
+        f"the first {PAGE} events, in a new process": ("ms", 1_000 * page.seconds),
+        "  CPU time": ("ms", 1_000 * page.cpu_s),
+        "a photo's events, the first in a new process": ("ms", 1_000 * first.seconds),
+        "  CPU time of the first": ("ms", 1_000 * first.cpu_s),
+        "  then, median": ("ms", 1_000 * statistics.median(each.seconds for each in others)),
+        "  CPU time, mean": ("ms", 1_000 * statistics.fmean(each.cpu_s for each in others)),
     }
 
 
@@ -198,18 +204,11 @@ def _rebuild(named: dict[str, str], events: int) -> Figures:
     for name, alone in (("", True), (", two processes", False)):
         with tempfile.TemporaryDirectory(prefix="photolog-bench-") as folder:
             done = rebuild_apart(named, Path(folder), alone=alone)
-        found |= {
-            f"rebuild from the archive{name}": ("events/s", events / done.took.seconds),
-            f"  for each second of CPU time{name}": ("events", events / done.took.cpu_s),
-            f"  peak memory{name}": ("MB", done.peak_bytes / 1e6),
-        }
+        found |= _rates(f"rebuild from the archive{name}", events, done.took)
+        found[f"  peak memory{name}"] = "MB", done.peak_bytes / 1e6
     return found
 
 
 async def _stream_bytes(log: Log) -> int:
     """Return the memory of the stream, which includes what Redis needs for its entries."""
     return (await log_size(log, 0)).memory_bytes or 0
-
-
-def _ms_since(began: float) -> float:
-    return 1_000 * (time.perf_counter() - began)

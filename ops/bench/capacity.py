@@ -1,28 +1,41 @@
 """Measure what one photo needs, compute what very many need, and check the computation by a run.
 
 The photo goes through a running Photolog once. Its events are then cloned into a log of their own,
-so that a run of many photos takes minutes. The run has a Redis whose memory is bounded to what a
-tenth of its photos would need, and an archiver that lets events and states leave.
+so that a run of many photos takes minutes. The run has a Redis that rejects writes above the memory
+that a tenth of its photos would need, and an archiver that lets events and states leave.
 """
 
 import asyncio
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from PIL import Image
 
 from ops.bench import report
 from ops.bench.appends import append
-from ops.bench.capacity_model import DAY_S, PEAK, Needs, Rates, limit_of, needs
-from ops.bench.cloned_log import ClonedLog, used_bytes
+from ops.bench.capacity_model import (
+    DAY_S,
+    LARGE_CLIENT,
+    PEAK,
+    Needs,
+    Rates,
+    hashes_bytes,
+    limit_of,
+    needs,
+)
+from ops.bench.cloned_log import ArchivedLog, used_bytes
+from ops.bench.hash_sizes import HashSizes, hash_sizes
 from ops.bench.pipeline import PASSES, processed
+from ops.bench.rebuild import Clock
 from ops.bench.recorded import Clones, events_of
 from ops.bench.server import Server, serving
 from ops.bench.system import running
 from projections.rebuild import rebuild
+from store.log.content_hashes import BUCKETS
+from store.log.hash_splitting import MOST
 from store.log.log import Log
 from store.log.stream import Recorded
 from store.redis.connection import connect
@@ -44,15 +57,21 @@ ROUNDS = 20
 APPENDS = 4_000
 LIBRARIES = (10**6, 10**8, 10**9)
 DECODER = "handlers.decoder.child"
-IN_MEMORY = ("--appendonly", "no")
+IN_MEMORY = ("--appendonly", "no", "--maxmemory-policy", "noeviction")
 
 
 class Ran(msgspec.Struct, frozen=True, kw_only=True):
-    """The use of a run of many photos; ``peak_bytes`` and ``end_bytes`` are those of Redis."""
+    """The use of a run of many photos.
+
+    ``filled_bytes`` is the memory of Redis after each part of the photos, before they are archived;
+    ``peak_bytes`` the most that it ever had, ``end_bytes`` and ``empty_bytes`` the memory after the
+    run and before it.
+    """
 
     photos: int
     bound_bytes: int
-    peak_bytes: list[int]
+    filled_bytes: list[int]
+    peak_bytes: int
     end_bytes: int
     empty_bytes: int
     evicted: int
@@ -111,9 +130,12 @@ def _rates(model: Sequence[Recorded], decode_s: float, serve_s: float, folder: P
         before = server.cpu_s()
         asyncio.run(append(server.url, 50, APPENDS))
         redis_s = (server.cpu_s() - before) / APPENDS
+    clones = Clones(model)
+    with serving(*IN_MEMORY) as server:
+        hashes = asyncio.run(hash_sizes(server.url))
     with serving(*IN_MEMORY) as server:
         return asyncio.run(
-            _sample(server, Clones(model), len(model), (redis_s, decode_s, serve_s), folder)
+            _sample(server, clones, len(model), hashes, (redis_s, decode_s, serve_s), folder)
         )
 
 
@@ -121,30 +143,31 @@ async def _sample(
     server: Server,
     clones: Clones,
     events: int,
+    hashes: HashSizes,
     spent_s: tuple[float, float, float],
     folder: Path,
 ) -> Rates:
     redis = connect(server.url)
     log = await Log.open(redis)
-    cloned = ClonedLog(log, clones, folder / "blobs")
-    await cloned.prepare()
+    cloned = ArchivedLog(log, clones, folder / "blobs")
     sizes = await cloned.fill(SAMPLE)
-    began = time.process_time()
-    await cloned.archived()
-    sealed = time.process_time()
-    model_bytes = await _rebuilt(log, folder / "read-model")
-    folded = time.process_time()
+    clock = Clock()
+    await cloned.archive()
+    seal_s = clock.took().cpu_s
+    model_bytes, fold_s = await _rebuilt(log, folder / "read-model")
     redis_s, decode_s, serve_s = spent_s
     rates = Rates(
         events=events,
         stream_bytes=sizes.stream / SAMPLE,
         state_bytes=sizes.states / SAMPLE,
-        hash_bytes=sizes.hashes / SAMPLE,
+        root_bytes=hashes.root,
+        bucket_bytes=hashes.bucket,
+        field_bytes=hashes.field,
         archive_bytes=await cloned.archive_bytes() / SAMPLE,
         model_bytes=model_bytes / SAMPLE,
         redis_s=redis_s,
-        seal_s=(sealed - began) / (SAMPLE * events),
-        fold_s=(folded - sealed) / (SAMPLE * events),
+        seal_s=seal_s / (SAMPLE * events),
+        fold_s=fold_s / (SAMPLE * events),
         decode_s=decode_s,
         serve_s=serve_s,
     )
@@ -152,20 +175,21 @@ async def _sample(
     return rates
 
 
-async def _rebuilt(log: Log, folder: Path) -> int:
-    """Fold the log into a new read model, and return its size in bytes."""
+async def _rebuilt(log: Log, folder: Path) -> tuple[int, float]:
+    """Fold the log into a new read model; return its size in bytes, and the CPU time in seconds."""
     generations = Generations(folder)
-    await rebuild(log, generations)
+    clock = Clock()
+    await rebuild(log, generations, alone=True)
+    cpu_s = clock.took().cpu_s
     path = generations.current()
     if path is None:
         raise RuntimeError("nothing was rebuilt")
-    return path.stat().st_size
+    return path.stat().st_size, cpu_s
 
 
 def _bound(rates: Rates, photos: int) -> int:
     """Return the memory in bytes that a fraction of the photos needs if everything stays."""
-    each = rates.stream_bytes + rates.state_bytes + rates.hash_bytes
-    return SERVER_BYTES + int(photos / FRACTION * each)
+    return SERVER_BYTES + int(needs(rates, photos // FRACTION).redis_all_bytes)
 
 
 async def fill_bounded(
@@ -174,23 +198,21 @@ async def fill_bounded(
     """Fill a log whose Redis has ``bound`` bytes, and archive it as it grows."""
     redis = connect(server.url)
     log = await Log.open(redis)
-    cloned = ClonedLog(log, clones, folder / "blobs")
-    await cloned.prepare()
-    empty, peaks, evicted, seal_s = await used_bytes(log), list[int](), 0, 0.0
+    cloned = ArchivedLog(log, clones, folder / "blobs")
+    empty, filled, evicted, seal_s = await used_bytes(log), list[int](), 0, 0.0
     for _ in range(ROUNDS):
         await cloned.fill(photos // ROUNDS)
-        peaks.append(await used_bytes(log))
-        began = time.process_time()
-        evicted += await cloned.archived()
-        seal_s += time.process_time() - began
+        filled.append(await used_bytes(log))
+        clock = Clock()
+        evicted += await cloned.archive()
+        seal_s += clock.took().cpu_s
     end = await used_bytes(log)
-    began = time.process_time()
-    model_bytes = await _rebuilt(log, folder / "read-model")
-    fold_s = time.process_time() - began
+    model_bytes, fold_s = await _rebuilt(log, folder / "read-model")
     ran = Ran(
         photos=cloned.photos,
         bound_bytes=bound,
-        peak_bytes=peaks,
+        filled_bytes=filled,
+        peak_bytes=await _peak_bytes(redis),
         end_bytes=end,
         empty_bytes=empty,
         evicted=evicted,
@@ -204,11 +226,18 @@ async def fill_bounded(
     return ran
 
 
+async def _peak_bytes(redis: Any) -> int:
+    """Return the most memory that the server has used."""
+    return (await redis.info("memory"))["used_memory_peak"]
+
+
 def _print_rates(rates: Rates) -> None:
     for name, value, unit, digits in (
         ("events in Redis", rates.stream_bytes, "bytes", 0),
         ("state in Redis", rates.state_bytes, "bytes", 0),
-        ("content hash in Redis", rates.hash_bytes, "bytes", 0),
+        ("content hash in Redis", rates.root_bytes, "bytes", 0),
+        (f"  of a client with more than {MOST:,} photos", rates.field_bytes, "bytes", 0),
+        (f"  and each of its {BUCKETS:,} buckets", rates.bucket_bytes, "bytes", 0),
         ("archive", rates.archive_bytes, "bytes", 0),
         ("read model", rates.model_bytes, "bytes", 0),
         ("Redis, an append", rates.redis_s * 1e6, "µs", 0),
@@ -237,6 +266,9 @@ def _print_table(found: Sequence[Needs]) -> None:
         "Redis without archive, GB": [f"{each.redis_all_bytes / 1e9:,.1f}" for each in found],
         "Redis with archive, GB": [f"{each.redis_bytes / 1e9:,.1f}" for each in found],
         "  of it content hashes, GB": [f"{each.hashes_bytes / 1e9:,.1f}" for each in found],
+        f"  or those of clients of {LARGE_CLIENT:,} photos": [
+            f"{each.large_hashes_bytes / 1e9:,.1f}" for each in found
+        ],
         "masters": [f"{each.masters:,}" for each in found],
         "archive, GB": [f"{each.archive_bytes / 1e9:,.1f}" for each in found],
         "read model of a host, GB": [f"{each.model_bytes / 1e9:,.0f}" for each in found],
@@ -256,8 +288,9 @@ def _print_run(rates: Rates, ran: Ran) -> None:
     )
     for at in range(ROUNDS // 5 - 1, ROUNDS, ROUNDS // 5):
         photos = ran.photos * (at + 1) // ROUNDS
-        name = f"  Redis at most, after {photos:,} photos"
-        report.line(name, [ran.peak_bytes[at] / 1e6], "MB")
+        name = f"  Redis before the archiver, {photos:,} photos"
+        report.line(name, [ran.filled_bytes[at] / 1e6], "MB")
+    report.line("  Redis at its peak", [ran.peak_bytes / 1e6], "MB")
     report.note(
         f"{ran.evicted:,} states left Redis, those of the last segment stay; "
         f"{ran.loaded:,} photos were loaded and had all their events"
@@ -268,7 +301,7 @@ def _print_run(rates: Rates, ran: Ran) -> None:
     for name, computed, seen, unit in (
         (
             "Redis at the end",
-            (ran.photos * rates.hash_bytes + kept) / 1e6,
+            (hashes_bytes(rates, ran.photos, of_client=ran.photos) + kept) / 1e6,
             (ran.end_bytes - ran.empty_bytes) / 1e6,
             "MB",
         ),

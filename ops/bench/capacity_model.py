@@ -9,6 +9,9 @@ import math
 
 import msgspec
 
+from store.log.content_hashes import BUCKETS
+from store.log.hash_splitting import MOST
+
 YEAR_S = 365 * 86_400
 DAY_S = 86_400
 
@@ -24,20 +27,26 @@ MASTER_BYTES = 32e9
 REBUILD_S = DAY_S
 """The longest rebuild that an operator would wait for."""
 
+LARGE_CLIENT = 10**6
+"""The photos of a large client."""
+
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True):
     """The measured needs of one photo; sizes in bytes, times in seconds of CPU time.
 
-    ``events`` are those of one photo. ``stream_bytes``, ``state_bytes`` and ``hash_bytes`` are in
-    Redis: of its events, its cached state and its content hash. ``redis_s`` is for one append,
-    ``fold_s`` and ``seal_s`` for one event; ``decode_s`` and ``serve_s`` for one photo: its
-    decoders, and everything else from upload to completion.
+    ``events`` are those of one photo. ``stream_bytes`` and ``state_bytes`` are in Redis: of its
+    events and its cached state. So is its content hash: ``root_bytes`` in the root of a client with
+    up to ``MOST`` photos, ``field_bytes`` in a bucket, which itself takes ``bucket_bytes``.
+    ``redis_s`` is for one append, ``fold_s`` and ``seal_s`` for one event; ``decode_s`` and
+    ``serve_s`` for one photo: its decoders, and everything else from upload to completion.
     """
 
     events: float
     stream_bytes: float
     state_bytes: float
-    hash_bytes: float
+    root_bytes: float
+    bucket_bytes: float
+    field_bytes: float
     archive_bytes: float
     model_bytes: float
     redis_s: float
@@ -52,9 +61,10 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
 
     ``uploads`` and ``appends`` are those of a second at the peak. ``redis_all_bytes`` is without an
     archive; ``redis_bytes`` keeps the events and states of a day, and ``hashes_bytes`` are part of
-    it. ``model_bytes`` and ``rebuild_s`` are those of one host that has the whole read model.
-    ``masters`` is how many servers share the partitions, ``groups`` how many groups of hosts would
-    have to divide the read model.
+    it, for clients with up to ``MOST`` photos. ``large_hashes_bytes`` would take their place if
+    each client had ``LARGE_CLIENT``. ``model_bytes`` and ``rebuild_s`` are those of one host that
+    has the whole read model. ``masters`` is how many servers share the partitions, ``groups`` how
+    many groups of hosts would have to divide the read model.
     """
 
     photos: int
@@ -64,6 +74,7 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     redis_all_bytes: float
     redis_bytes: float
     hashes_bytes: float
+    large_hashes_bytes: float
     masters: int
     archive_bytes: float
     model_bytes: float
@@ -73,11 +84,18 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     groups: int
 
 
+def hashes_bytes(rates: Rates, photos: int, of_client: int) -> float:
+    """Return the memory of the content hashes of clients with ``of_client`` photos each."""
+    if of_client <= MOST:
+        return photos * rates.root_bytes
+    return photos * (rates.field_bytes + BUCKETS / of_client * rates.bucket_bytes)
+
+
 def needs(rates: Rates, photos: int) -> Needs:
     """Return what this many photos need."""
     uploads = photos / YEAR_S * PEAK
     appends = uploads * rates.events
-    hashes = photos * rates.hash_bytes
+    hashes = hashes_bytes(rates, photos, MOST)
     of_a_day = min(photos, photos / YEAR_S * DAY_S * PEAK)
     redis = hashes + of_a_day * (rates.stream_bytes + rates.state_bytes)
     redis_cores = appends * rates.redis_s
@@ -90,6 +108,7 @@ def needs(rates: Rates, photos: int) -> Needs:
         redis_all_bytes=photos * (rates.stream_bytes + rates.state_bytes) + hashes,
         redis_bytes=redis,
         hashes_bytes=hashes,
+        large_hashes_bytes=hashes_bytes(rates, photos, LARGE_CLIENT),
         masters=max(1, math.ceil(redis_cores / BUSY), math.ceil(redis / MASTER_BYTES)),
         archive_bytes=photos * rates.archive_bytes,
         model_bytes=photos * rates.model_bytes,

@@ -24,7 +24,8 @@ PHOTOS = 32
 
 def main() -> None:
     models = recorded_photos(Path(sys.argv[1]), PHOTOS)
-    bodies = [body for model in models for *_, body in Clones(model).entries(CLONES)]
+    clones = [clone for model in models for clone in Clones(model).photos(CLONES)]
+    bodies = [body for clone in clones for body in clone.chained.bodies]
     samples: list[Any] = [*bodies]  # its type asks for an alias that Python has dropped
     trained = zstandard.train_dictionary(SIZE, samples, level=packing.LEVEL)
     Path(packing.__file__).with_name("events.zdict").write_bytes(trained.as_bytes())

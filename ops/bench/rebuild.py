@@ -18,11 +18,12 @@ from typing import Any
 import msgspec
 
 from ops.bench import report
-from ops.bench.cloned_stream import PREFIX, fill
+from ops.bench.cloned_log import fill
 from ops.bench.recorded import recorded_photos
 from ops.bench.server import serving
 from ops.config.loading import load
 from ops.runtime.wiring import open_log
+from projections.fold import Tally
 from projections.rebuild import rebuild
 from store.log.log import Log
 from store.log.position import Position
@@ -61,10 +62,16 @@ def _cpu_s() -> float:
 
 
 class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
-    """The report of one rebuild; ``peak_bytes`` is the memory of all its processes."""
+    """The report of one rebuild; ``peak_bytes`` is the memory of all its processes.
+
+    ``first`` and ``last`` are how many events of the first and the last tenth were folded in a
+    second of CPU time; equal rates show that the cost of an event does not grow with the library.
+    """
 
     took: Took
     peak_bytes: int
+    first: float
+    last: float
 
 
 def run(rounds: int, photos: int, folder: Path | None) -> None:
@@ -78,6 +85,7 @@ def run(rounds: int, photos: int, folder: Path | None) -> None:
         decoded: list[Took] = []
         rebuilt: list[Took] = []
         peaks: list[float] = []
+        tenths: list[Rebuilt] = []
         sizes: dict[str, int] = {}
         named = {"PHOTOLOG_REDIS_URL": server.url}
         for _ in report.rounds(rounds):
@@ -87,6 +95,7 @@ def run(rounds: int, photos: int, folder: Path | None) -> None:
                 done = rebuild_apart(named | {"PHOTOLOG_DATA": data}, Path(data))
                 rebuilt.append(done.took)
                 peaks.append(done.peak_bytes / 1e6)
+                tenths.append(done)
                 sizes = _sizes(Path(data))
         for name, took in (
             ("XRANGE alone", raw),
@@ -94,6 +103,8 @@ def run(rounds: int, photos: int, folder: Path | None) -> None:
             ("rebuild", rebuilt),
         ):
             report_rates(name, events, took)
+        report.line("  in the first tenth", [each.first for each in tenths], "events", digits=0)
+        report.line("  in the last tenth", [each.last for each in tenths], "events", digits=0)
         report.line("peak memory of its process", peaks, "MB")
         report.line("read model, for each photo", [sum(sizes.values()) / photos], "bytes", digits=0)
         for name, size in sorted(sizes.items(), key=lambda item: -item[1]):
@@ -127,7 +138,7 @@ def rebuild_apart(settings: Mapping[str, str], folder: Path, *, alone: bool = Tr
 
 async def _open(url: str) -> tuple[Client, Log]:
     redis = connect(url)
-    log = await Log.find(redis, prefix=PREFIX)
+    log = await Log.find(redis)
     if log is None:
         raise RuntimeError("the log is gone")
     return redis, log
@@ -169,13 +180,29 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 async def _child(folder: Path, *, alone: bool) -> Rebuilt:
-    async with open_log(load().settings, prefix=PREFIX) as log:
-        clock = Clock()
-        await rebuild(log, Generations(folder), alone=alone)
+    async with open_log(load().settings) as log:
+        clock, tally = Clock(), Tally()
+        marks = [(0, 0.0)]
+
+        def note(_done: int, _total: int) -> None:
+            marks.append((tally.events, clock.took().cpu_s))
+
+        await rebuild(log, Generations(folder), note, tally=tally, alone=alone)
         took = clock.took()
     of_whom = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
     peak_bytes = sum(resource.getrusage(each).ru_maxrss for each in of_whom) * 1024
-    return Rebuilt(took=took, peak_bytes=peak_bytes)
+    tenth = max(1, len(marks) // 10)
+    return Rebuilt(
+        took=took,
+        peak_bytes=peak_bytes,
+        first=_rate(marks[0], marks[tenth]),
+        last=_rate(marks[-1 - tenth], marks[-1]),
+    )
+
+
+def _rate(begin: tuple[int, float], end: tuple[int, float]) -> float:
+    """Return the events of a second of CPU time between two marks."""
+    return (end[0] - begin[0]) / (end[1] - begin[1])
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import secrets
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,15 +18,13 @@ from ops.bench.system import System, running
 from ops.config.loading import load
 from ops.runtime.wiring import open_log
 from store.log import codec
+from store.log.chain import Chained
 from store.log.stream import Recorded
 
 CLIENT = "bench"
 
-Entry = tuple[str, str, int, bytes]
-"""The type, photo, version and body of a clone's event."""
-
 _IDENTIFIER = re.compile(
-    rb"[0-9a-f]{64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}|(?<=-)[0-9a-f]{16}\b"
+    rb"([0-9a-f]{64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}|(?<=-)[0-9a-f]{16}\b)"
 )
 """The digests, ids and traces in a body, and the beginnings of digests that end keys."""
 
@@ -39,12 +38,14 @@ _BEGINNING = 16
 
 
 class Clone(msgspec.Struct, frozen=True, kw_only=True):
-    """A clone's events, and the state that they leave: its digest is that of the last one."""
+    """A clone of a photo: its events, and the state that they leave.
+
+    The bodies are the clone's; the ``events`` beside them are those of its model.
+    """
 
     photo_id: str
     sha256: str
-    entries: list[Entry]
-    digest: str
+    chained: Chained
     state: bytes
 
 
@@ -69,6 +70,19 @@ async def events_of(system: System) -> list[list[Recorded]]:
     return list(photos.values())
 
 
+class _Template(NamedTuple):
+    """The bytes between identifiers, and the number of the identifier after each but the last."""
+
+    texts: list[bytes]
+    numbers: list[int]
+
+    def fill(self, identifiers: Sequence[bytes]) -> bytes:
+        parts = [b""] * (len(self.texts) + len(self.numbers))
+        parts[::2] = self.texts
+        parts[1::2] = [identifiers[number] for number in self.numbers]
+        return b"".join(parts)
+
+
 class Clones:
     """Clones of a photo whose events are ``model``.
 
@@ -76,52 +90,57 @@ class Clones:
     """
 
     def __init__(self, model: Sequence[Recorded]) -> None:
-        self._model = model
         photo: Photo | None = None
         for each in model:
             photo = evolve(photo, each.event)
         if photo is None:
             raise ValueError("a photo without events cannot be cloned")
-        self._photo = photo
         self.client_id = photo.client_id
-        self._state = codec.encode_photo(photo)
-
-    def entries(self, count: int) -> Iterator[Entry]:
-        """Yield the events of ``count`` clones."""
-        for clone in self.photos(count):
-            yield from clone.entries
+        self._events = tuple(each.event for each in model)
+        self._numbers: dict[bytes, int] = {}
+        self._beginnings: dict[int, int] = {}
+        self._first_prev = self._number(FIRST_PREV.encode())
+        self._photo_id = self._number(photo.photo_id.encode())
+        self._sha256 = self._number(photo.sha256.encode())
+        self._bodies: list[_Template] = []
+        self._digests: list[int] = []
+        for each in model:
+            for digest in _DIGEST.findall(each.body):
+                self._beginnings[self._number(digest)] = self._number(digest[:_BEGINNING])
+            self._bodies.append(self._template(each.body))
+            digest = hashlib.sha256(each.body).hexdigest()
+            self._digests.append(self._number(digest.encode()))
+        self._state = self._template(codec.encode_photo(photo))
 
     def photos(self, count: int) -> Iterator[Clone]:
         for _ in range(count):
             yield self._clone()
 
+    def _number(self, identifier: bytes) -> int:
+        """Return the number of an identifier in the model."""
+        return self._numbers.setdefault(identifier, len(self._numbers))
+
+    def _template(self, text: bytes) -> _Template:
+        parts = _IDENTIFIER.split(text)
+        return _Template(parts[::2], [self._number(each) for each in parts[1::2]])
+
     def _clone(self) -> Clone:
-        others: dict[bytes, bytes] = {FIRST_PREV.encode(): FIRST_PREV.encode()}
-
-        def another(found: bytes) -> bytes:
-            if found not in others:
-                others[found] = _another(found)
-            return others[found]
-
-        def other(match: re.Match[bytes]) -> bytes:
-            return another(match[0])
-
-        entries: list[Entry] = []
+        others = [_another(identifier) for identifier in self._numbers]
+        others[self._first_prev] = FIRST_PREV.encode()
+        for number, beginning in self._beginnings.items():
+            others[beginning] = others[number][:_BEGINNING]
+        bodies: list[bytes] = []
         digest = FIRST_PREV
-        for each in self._model:
-            for digest in _DIGEST.findall(each.body):
-                others.setdefault(digest[:_BEGINNING], another(digest)[:_BEGINNING])
-            body = _IDENTIFIER.sub(other, each.body)
+        for template, number in zip(self._bodies, self._digests, strict=True):
+            body = template.fill(others)
+            bodies.append(body)
             digest = hashlib.sha256(body).hexdigest()
-            others[hashlib.sha256(each.body).hexdigest().encode()] = digest.encode()
-            photo_id = others[each.event.data.photo_id.encode()].decode()
-            entries.append((each.event.type, photo_id, each.event.metadata.photo_version, body))
+            others[number] = digest.encode()
         return Clone(
-            photo_id=others[self._photo.photo_id.encode()].decode(),
-            sha256=others[self._photo.sha256.encode()].decode(),
-            entries=entries,
-            digest=digest,
-            state=_IDENTIFIER.sub(other, self._state),
+            photo_id=others[self._photo_id].decode(),
+            sha256=others[self._sha256].decode(),
+            chained=Chained(events=self._events, bodies=tuple(bodies), digest=digest),
+            state=self._state.fill(others),
         )
 
 

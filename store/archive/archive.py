@@ -137,6 +137,13 @@ class Archive:
             ]
         return self._places[partition]
 
+    def add(self, first: Position, size: int) -> None:
+        """Note a new last segment, of this size in bytes, so that it need not be listed."""
+        self._places[first.partition] = [
+            *self._places.get(first.partition, []),
+            Place(key_of(first), first, size),
+        ]
+
     async def last(self, partition: int, *, fresh: bool = True) -> Facts | None:
         """Return the facts of the partition's last segment; None if it has none."""
         places = await self.places(partition, fresh=fresh)

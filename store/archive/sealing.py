@@ -133,9 +133,13 @@ class Sealer:
                     await draft.commit()
         except Exists:
             logger.info("%s was sealed by another archiver", key)
+            places = await self._archive.places(partition)
         else:
             await self._check_written(key, data)
-        places = await self._archive.places(partition)
+            # A listing takes longer the more segments there are. None can be missing: another
+            # archiver would have used this key for the segment after the last one.
+            self._archive.add(first, len(data))
+            places = await self._archive.places(partition, fresh=False)
         return (await self._archive.facts(places, len(places) - 1)).head
 
     async def _continue_after(self, partition: int, begin: Position) -> Head:

@@ -177,8 +177,7 @@ async def test_content_hashes_of_a_large_client_are_split(log: Log, blobs: Blobs
     root = log.keys.sha256(log.partition_of("alice"), "alice")
     photo = upload("the same bytes")
     await log.execute(photo, client_id="alice", context=CONTEXT)
-    for _ in range(MOST):
-        await log.redis.hset(root, upload().sha256, "a photo")
+    await log.redis.hset(root, mapping={upload().sha256: "a photo" for _ in range(MOST)})
 
     await archive_all(log, blobs)
 

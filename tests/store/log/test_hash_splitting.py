@@ -1,5 +1,6 @@
 """Content hashes of large clients move into buckets, and keep every promise there."""
 
+import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -52,6 +53,11 @@ async def buckets(log: Log) -> dict[str, dict[bytes, bytes]]:
     pattern = f"{log.keys.prefix}:{{00}}:hashes:alice:*"
     names = [each.decode() async for each in redis.scan_iter(match=pattern)]
     return {name: await redis.hgetall(name) for name in names}
+
+
+async def memory_of(log: Log, *keys: str) -> int:
+    redis: Any = log.redis
+    return sum([await redis.memory_usage(each, samples=0) for each in keys])
 
 
 def bucket(log: Log, photo: UploadPhoto) -> str:
@@ -115,6 +121,18 @@ async def test_a_large_key_of_the_earlier_version_is_moved_and_still_read(log: L
     held = await log.holders_of([*(each.sha256 for each in photos), "ab" * 32], "alice")
     assert held == {each.sha256: each.photo_id for each in photos}
     await check_duplicates(log, **{f"{each}": photos[each] for each in range(20)})
+
+
+async def test_no_client_takes_more_memory_in_buckets(log: Log) -> None:
+    await add(log, "a")
+    ghosts = {upload().sha256: str(uuid.uuid4()) for _ in range(hash_splitting.MOST)}
+    redis: Any = log.redis
+    await redis.hset(log.keys.sha256(0, "alice"), mapping=ghosts)
+    in_root = await memory_of(log, log.keys.sha256(0, "alice"))
+
+    assert await HashSplitter(log).split(0) == len(ghosts) + 1
+
+    assert await memory_of(log, *await buckets(log)) <= in_root
 
 
 async def test_hashes_are_claimed_and_released_in_buckets(log: Log) -> None:
