@@ -17,7 +17,7 @@ from store.log.archived import Page as Entries
 from store.log.archived import Sealed
 from store.log.log import Log
 from store.log.position import Position
-from store.log.stream import Recorded, events_in
+from store.log.recorded import Recorded, events_in
 
 LEAST_SEGMENTS = 16
 """From how many segments on it is worth to start another process, which takes a fifth of a second

@@ -23,7 +23,7 @@ from store.archive.segment import Segment
 from store.errors import Corrupt
 from store.log.codec import Subject, subject_in
 from store.log.position import Position
-from store.log.stream import Recorded, body_of, recorded_of
+from store.log.recorded import Recorded, body_of, recorded_of
 
 Place = tuple[int, int]
 """The time and the number of a position."""
