@@ -19,7 +19,8 @@ from projections.unpacking import GARBAGE
 from store.errors import Corrupt
 from store.log.log import Log
 from store.log.position import Position
-from store.log.stream import READ_COUNT, Recorded
+from store.log.recorded import Recorded
+from store.log.stream import READ_COUNT
 from store.sqlite.connection import Connection, open_writer
 
 Progress = Callable[[int, int], None]

@@ -16,7 +16,7 @@ from projections.models import (
     sessions,
     timeline,
 )
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from store.sqlite import packing
 from store.sqlite.connection import Connection
 

@@ -12,7 +12,7 @@ from domain.clients.usage import Usage
 from domain.photo.events import Event
 from projections.models import audit, dead_letters, jobs, photos, sessions
 from projections.models.photos import uploaded
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from store.sqlite.connection import Connection, Row
 
 

@@ -42,7 +42,7 @@ from store.errors import Corrupt, StoreError, Unavailable
 from store.log.doorbell import ring
 from store.log.log import Log
 from store.log.position import Position
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from store.observing import ignore
 from store.outage import Outage
 from store.redis.connection import BLOCK_MS

@@ -44,6 +44,7 @@ class Unpacker:
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None
+        self._is_ready = False
 
     def __enter__(self) -> Self:
         return self
@@ -59,9 +60,16 @@ class Unpacker:
                 if pipe is not None:
                     pipe.close()
 
+    async def start(self) -> None:
+        """Return once the process is ready for requests; raises Ended."""
+        if not self._is_ready:
+            await to_thread.run_sync(self._start)
+            await to_thread.run_sync(self._receive, abandon_on_cancel=True)
+            self._is_ready = True
+
     async def begin(self, waiting: list[Stored]) -> None:
         """Begin a partition, whose events ``waiting`` fill no page yet; raises Ended."""
-        await to_thread.run_sync(self._start)
+        await self.start()
         begin = Begin(waiting, history_pages.PAGE)
         await to_thread.run_sync(self._send, begin, abandon_on_cancel=True)
 

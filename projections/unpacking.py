@@ -23,7 +23,7 @@ from store.archive.segment import Segment
 from store.errors import Corrupt
 from store.log.codec import Subject, subject_in
 from store.log.position import Position
-from store.log.stream import Recorded, body_of, recorded_of
+from store.log.recorded import Recorded, body_of, recorded_of
 
 Place = tuple[int, int]
 """The time and the number of a position."""
@@ -102,8 +102,12 @@ class Damaged(msgspec.Struct, frozen=True, array_like=True, tag=True):
     what: str
 
 
+class Ready(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """The first message: the process has started."""
+
+
 Request = Begin | Unpack
-Answer = Unpacked | Damaged
+Answer = Ready | Unpacked | Damaged
 
 _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 _encoder = msgspec.msgpack.Encoder()
@@ -131,6 +135,7 @@ def serve(source: IO[bytes], sink: IO[bytes]) -> None:
     """
     pager = Pager(())
     written: Future[None] | None = None
+    _write(sink, frame(Ready()))
     with ThreadPoolExecutor(1) as writer:
         while (message := receive(source)) is not None:
             match _requests.decode(message):

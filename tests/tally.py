@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from domain.clients.usage import Usage
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 
 
 class Total(NamedTuple):

@@ -15,7 +15,7 @@ from domain.photo.plan import plan
 from store.background import Background
 from store.errors import StoreError
 from store.log.log import Log
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from store.outage import Outage
 from store.queue.dispatch import Dispatch, Planned
 from store.redis.connection import BLOCK_MS

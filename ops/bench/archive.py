@@ -31,7 +31,7 @@ from store.archive.segment import Entry, encode
 from store.archive.settings import TrimmingSettings
 from store.log.log import Log
 from store.log.position import Position
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from store.queue.dispatch import DISPATCH
 from store.queue.liveness import log_size
 

@@ -37,7 +37,7 @@ from projections.rebuild import rebuild
 from store.log.content_hashes import BUCKETS
 from store.log.hash_splitting import MOST
 from store.log.log import Log
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from store.redis.connection import connect
 from store.sqlite.generations import Generations
 

@@ -20,7 +20,7 @@ from store.concurrently import for_each
 from store.log.append import AppendRequest
 from store.log.log import Log
 from store.log.memory import memory
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from store.queue.dispatch import DISPATCH, Dispatch
 from store.redis.connection import connect
 

@@ -19,7 +19,7 @@ from ops.config.loading import load
 from ops.runtime.wiring import open_log
 from store.log import codec
 from store.log.chain import Chained
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 
 CLIENT = "bench"
 

@@ -19,7 +19,7 @@ from store.log.codec import digest
 from store.log.entries import StoredEntry, entries, length
 from store.log.log import Log
 from store.log.position import Position
-from store.log.stream import is_foreign
+from store.log.recorded import is_foreign
 
 PIPELINE = "pipeline"
 """The name of the chain of events that are about no photo."""

@@ -40,7 +40,7 @@ from store.errors import Corrupt
 from store.keys import partition_of
 from store.log import codec
 from store.log.entries import StoredEntry
-from store.log.stream import is_foreign
+from store.log.recorded import is_foreign
 
 POSITION_MAX = 2**52
 """Milliseconds and sequence numbers are below it, so that scripts can compare them exactly."""

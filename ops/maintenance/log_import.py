@@ -49,7 +49,7 @@ from store.errors import Corrupt, Missing
 from store.log.control import ControlLog
 from store.log.log import Log
 from store.log.position import Position
-from store.log.stream import is_foreign
+from store.log.recorded import is_foreign
 from store.queue import liveness, losses
 from store.queue.consumers import has_group
 from store.queue.dispatch import DISPATCH

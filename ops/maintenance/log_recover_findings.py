@@ -29,7 +29,7 @@ from store.archive.settings import TrimmingSettings
 from store.keys import partition_of
 from store.log import codec
 from store.log.position import Position
-from store.log.stream import is_foreign
+from store.log.recorded import is_foreign
 
 PIPELINE = "pipeline"
 """The name of the chain of events that are about no photo."""

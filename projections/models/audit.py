@@ -17,7 +17,7 @@ from domain.system_events import SystemData
 from projections.models import history
 from projections.models.listing import Listing, Sort
 from store.log.position import Position
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from store.sqlite.connection import Connection, Value
 
 TABLES = ("audit",)

@@ -10,7 +10,7 @@ import msgspec
 from domain.clients.quotas import DEFAULTS, OwnQuota, Quota, QuotaChanged
 from domain.clients.usage import NOTHING, Usage
 from projections.models import history
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from store.sqlite.connection import Connection, Row
 
 TABLES = ("clients", "totals")

@@ -14,7 +14,7 @@ from domain.pipeline.failures import Category
 from projections.models.batch import listed
 from projections.models.cursor import Cursor
 from projections.models.listing import Sort
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from store.sqlite.connection import Connection, Row, Value
 
 TABLES = ("dead_letters",)

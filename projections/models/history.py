@@ -27,7 +27,7 @@ from store.errors import Corrupt
 from store.log import codec
 from store.log.codec import WireEvent
 from store.log.position import Position
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from store.sqlite.connection import Connection
 from store.sqlite.packing import unpack
 

@@ -21,7 +21,7 @@ from store.errors import Corrupt
 from store.log import codec
 from store.log.codec import Subject
 from store.log.position import Position
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from store.sqlite.connection import Connection
 from store.sqlite.packing import pack_all, unpack
 
@@ -185,8 +185,13 @@ class Pager:
         return Paged(
             pages=[*zip(ms[lasts], seq[lasts], packed, strict=True)],
             members=[[_hashed(name) for name in _names(subjects[page])] for page in pages],
-            rest=[*map(Stored, self._ms, self._seq, self._bodies)],
+            rest=self.rest,
         )
+
+    @property
+    def rest(self) -> list[Stored]:
+        """The last events, which fill no page yet."""
+        return [*map(Stored, self._ms, self._seq, self._bodies)]
 
 
 def waiting(db: Connection, partition: int) -> list[Stored]:

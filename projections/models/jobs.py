@@ -15,7 +15,7 @@ from domain.pipeline.failures import Category
 from domain.pipeline.job_stages import JobStages, in_order, stages_of_job
 from projections.models import checkpoints
 from projections.models.batch import Columns, Rows, insert
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from store.sqlite.connection import Connection, Row, Value
 
 TABLES = ("jobs",)

@@ -21,7 +21,7 @@ from projections.models.photo_facts import CHANGES, DATED_LETTERS
 from projections.models.photo_files import PhotoFiles
 from projections.models.photo_view import COLUMNS, PhotoView, view_of
 from store.blobs.interface import original_key
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from store.sqlite.connection import Connection, Row, Value
 
 TABLES = ("photos",)

@@ -22,7 +22,7 @@ from domain.sessions.events import (
 )
 from projections.models.batch import listed
 from store.log.position import Position
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from store.sqlite.connection import Connection
 
 TABLES = ("sessions", "session_photos")

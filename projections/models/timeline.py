@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from projections.models import checkpoints
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from store.sqlite.connection import Connection
 
 TABLES = ("timeline", "timeline_of_all")

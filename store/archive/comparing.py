@@ -11,7 +11,7 @@ from store.archive.raw import RawStream
 from store.archive.segment import Entry
 from store.log.log import Log
 from store.log.position import Position
-from store.log.stream import is_foreign
+from store.log.recorded import is_foreign
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):

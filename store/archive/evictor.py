@@ -16,7 +16,7 @@ from store.archive.archive import Archive, Place
 from store.archive.settings import TrimmingSettings
 from store.log.log import Log
 from store.log.position import Position
-from store.log.stream import sift
+from store.log.recorded import sift
 
 
 class Evictor:

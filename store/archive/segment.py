@@ -16,7 +16,7 @@ import zstandard
 
 from store.errors import Corrupt, Unexpected
 from store.log.position import Position
-from store.log.stream import FIELDS
+from store.log.recorded import FIELDS
 
 VERSION = 1
 

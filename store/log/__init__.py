@@ -11,6 +11,7 @@
 | ``content_hashes``, ``hash_splitting`` | which photo has which bytes; what a client uses |
 | ``client_fold`` | both of these, folded from the log |
 | ``stream``, ``entries``, ``archived`` | events by position; entries as stored; the archive |
+| ``recorded`` | events with their places, and how they stand in entries |
 | ``eviction`` | removes the states of photos and sessions at rest |
 | ``codec``, ``position`` | events and states as bytes; positions as text |
 | ``identity``, ``recovering`` | which log this is; that it is being recovered |

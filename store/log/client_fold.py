@@ -4,7 +4,7 @@ from domain.clients.usage import NOTHING, Usage
 from domain.photo import events as e
 from domain.photo import holdings
 from domain.photo.holdings import Holding
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 
 MOST = 10**18 - 1
 """The most bytes, photos or jobs that are counted for one client."""

@@ -23,7 +23,7 @@ from store.log.chain import Chained, chain
 from store.log.command_loop import PATIENCE_S, run
 from store.log.log import Log
 from store.log.position import Position
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 
 logger = logging.getLogger("photolog.controls")
 

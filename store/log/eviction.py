@@ -27,8 +27,8 @@ from store.errors import Corrupt, Unexpected
 from store.log import codec
 from store.log.archived import trimmed_of
 from store.log.position import Position
+from store.log.recorded import Recorded
 from store.log.states import States
-from store.log.stream import Recorded
 from store.redis.connection import translated
 
 logger = logging.getLogger("photolog.log")

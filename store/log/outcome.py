@@ -8,7 +8,7 @@ from domain.photo.events import FIRST_PREV, Event
 from domain.photo.state import Photo, evolve
 from store.log import codec
 from store.log.position import Position
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True, gc=False):

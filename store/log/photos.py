@@ -13,8 +13,8 @@ from store.log import codec, identity
 from store.log.eviction import Eviction
 from store.log.outcome import Loaded, with_event
 from store.log.position import Position
+from store.log.recorded import Recorded
 from store.log.states import States
-from store.log.stream import Recorded
 from store.redis.connection import Client, Wait
 
 logger = logging.getLogger("photolog.log")

@@ -17,17 +17,15 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
 
-from domain.photo.events import Event
 from store.errors import ArchiveAway, BadSegment, Corrupt, StoreError, Unavailable
 from store.keys import Keys
-from store.log import codec
 from store.log.archived import Archived, Entries, NoArchive, Page, trimmed_of
 from store.log.position import Position
+from store.log.recorded import Recorded, events_in, fields_of, is_foreign, sift
 from store.redis.connection import Client, Wait, translated
 from store.redis.durability import Durability
 
@@ -35,21 +33,7 @@ logger = logging.getLogger("photolog.log")
 
 READ_COUNT = 500
 
-FIELDS = frozenset((b"t", b"p", b"v", b"b"))
-"""The fields of every event's entry: type, photo, version and body."""
-
-_ORDER = [b"t", b"p", b"v", b"b"]
-"""The fields in the order in which an append writes them."""
-
 _NOTHING: Page = []
-
-
-class Recorded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """An event with its place in the log and its stored bytes."""
-
-    position: Position
-    event: Event
-    body: bytes
 
 
 class Removed(NamedTuple):
@@ -88,7 +72,7 @@ class Stream:
         while entries := await self._page_after(
             after.partition, start, count=count, block_ms=block_ms, safe=safe
         ):
-            events, _ = _sift(after.partition, entries)
+            events = events_in(after.partition, entries)
             if events:
                 return events
             start = entries[-1][0].decode()
@@ -110,7 +94,7 @@ class Stream:
     ) -> Entries:
         """Return the next entries after the id ``start``, events or not; see ``read``."""
         page = await self._page_after(partition, start, count=count, block_ms=block_ms, safe=safe)
-        return [(entry_id, _fields(parts)) for entry_id, parts in page]
+        return [(entry_id, fields_of(parts)) for entry_id, parts in page]
 
     async def page(self, after: Position, count: int) -> Page:
         """Return the next entries after a position, events or not, for ``events_in``; see ``read``.
@@ -322,72 +306,9 @@ def _removed(info: dict[str, Any]) -> Removed:
     return Removed(entries, exact=info["max-deleted-entry-id"] == b"0-0")  # a trim keeps it
 
 
-def is_foreign(fields: dict[bytes, bytes]) -> bool:
-    """Return whether an entry with these fields is not an event."""
-    return not fields.keys() >= FIELDS
-
-
-def body_of(parts: Sequence[bytes]) -> bytes | None:
-    """Return the body of the event in an entry; None if the entry is foreign."""
-    if parts[::2] == _ORDER:
-        return parts[-1]
-    fields = _fields(parts)
-    return None if is_foreign(fields) else fields[b"b"]
-
-
-def sift(partition: int, entries: Entries) -> tuple[list[Recorded], list[bytes]]:
-    """Split the entries into events and the ids of foreign entries; raises Corrupt."""
-    return _sift(partition, [(id_, [*chain.from_iterable(f.items())]) for id_, f in entries])
-
-
 def _page_of(reply: object) -> Page:
     """Return the entries in the server's reply about a single stream; raises ValueError."""
     if reply is None:
         return _NOTHING
     found = msgspec.convert(reply, dict[bytes, list[tuple[bytes, list[bytes]]]])
     return next(iter(found.values()), _NOTHING)
-
-
-def _fields(parts: Sequence[bytes]) -> dict[bytes, bytes]:
-    return dict(zip(parts[::2], parts[1::2], strict=False))
-
-
-def _sift(partition: int, page: Page) -> tuple[list[Recorded], list[bytes]]:
-    """Split the entries into events and the ids of foreign entries; raises Corrupt."""
-    foreign: list[bytes] = []
-    ids: list[bytes] = []
-    bodies: list[bytes] = []
-    for entry_id, parts in page:
-        body = parts[-1] if parts[::2] == _ORDER else body_of(parts)
-        if body is None:
-            foreign.append(entry_id)
-        else:
-            ids.append(entry_id)
-            bodies.append(body)
-    return recorded_of(Position.of_entries(partition, ids), bodies), foreign
-
-
-def events_in(partition: int, page: Page) -> list[Recorded]:
-    """Return the events among the entries; raises Corrupt."""
-    return _sift(partition, page)[0]
-
-
-def recorded_of(positions: Sequence[Position], bodies: Sequence[bytes]) -> list[Recorded]:
-    """Decode the events at these positions; raises Corrupt, which names the position."""
-    try:
-        events = codec.decode_events(bodies)
-    except Corrupt:
-        for position, body in zip(positions, bodies, strict=True):
-            _check(position, body)
-        raise
-    return [
-        Recorded(position=position, event=event, body=body)
-        for position, event, body in zip(positions, events, bodies, strict=True)
-    ]
-
-
-def _check(position: Position, body: bytes) -> None:
-    try:
-        codec.decode_event(body)
-    except Corrupt as error:
-        raise Corrupt(f"{position}: {error}") from error

@@ -15,7 +15,7 @@ from domain.pipeline.stages import Task, all_stages
 from store.log.foreign import note
 from store.log.log import Log
 from store.log.position import Position
-from store.log.stream import Recorded, sift
+from store.log.recorded import Recorded, sift
 from store.queue import known_stages
 from store.queue.consumers import (
     Entries,

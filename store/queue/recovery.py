@@ -17,7 +17,8 @@ from store.errors import Corrupt
 from store.log.codec import decode_task
 from store.log.log import Log
 from store.log.position import Position
-from store.log.stream import READ_COUNT, Recorded
+from store.log.recorded import Recorded
+from store.log.stream import READ_COUNT
 from store.queue import known_stages, losses
 from store.queue.consumers import Entries
 from store.queue.dispatch import DISPATCH

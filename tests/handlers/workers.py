@@ -16,7 +16,7 @@ from handlers.stage import Made, Output, StageFailure
 from handlers.worker.worker import Worker
 from store.blobs.interface import Blobs, original_key
 from store.log.log import Log
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from tests.conftest import CONTEXT, home
 
 DEADLINE_S = 20.0

@@ -21,7 +21,7 @@ from projections.projector import Projector
 from store.errors import Unavailable
 from store.log.log import Log
 from store.log.position import Position
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from store.sqlite.connection import Connection, open_reader
 from store.sqlite.generations import Generations
 from tests.conftest import CONTEXT

@@ -31,7 +31,7 @@ from domain.sessions.events import chain_of
 from domain.sessions.session import NEW, Session, SessionCommand
 from store.log import codec
 from store.log.position import Position
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 
 BEGIN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 BEGIN_MS = 1_795_428_000_000

@@ -20,7 +20,7 @@ from projections.models import checkpoints
 from projections.models.checkpoints import Coverage
 from store.errors import Corrupt
 from store.log.position import Position
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from store.sqlite.connection import Connection, Value
 from store.sqlite.packing import unpack
 from tests.projections.conftest import fold_in, rows

@@ -20,7 +20,7 @@ from projections.models.history_pages import Pager
 from projections.new_photos import NewPhotos
 from projections.reading import Page
 from store.log import codec
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from store.sqlite.connection import Connection
 from tests.projections.conftest import rows
 from tests.projections.stories import SCRIPT, Chronicle, delete, fail, photo_id, processed, upload

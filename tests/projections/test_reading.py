@@ -1,16 +1,20 @@
 """A second process unpacks the archive for a rebuild, which gives the same tables."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from projections import fold, reading, rebuild
 from projections.models.checkpoints import Coverage
+from projections.reading import Reading
 from projections.rebuild import RebuildReport
-from projections.unpacker import Unpacker
+from projections.unpacker import Ended, Unpacker
 from projections.unpacking import Unpack, Unpacked
 from projections.verify import verify
 from store.archive.archive import FOLDER, Archive
@@ -29,6 +33,8 @@ pytestmark = [pytest.mark.usefixtures("small_pages"), one_and_three]
 
 PHOTOS = range(10, 18)
 
+READ_UNTIL_READY = Reading.read_until_ready
+
 
 @pytest.fixture
 def archived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderBlobs:
@@ -36,6 +42,17 @@ def archived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderBlobs:
     monkeypatch.setattr(reading, "LEAST_SEGMENTS", 1)
     monkeypatch.setattr(rebuild, "processors", lambda: 2)
     return FolderBlobs(tmp_path / "blobs", "test")
+
+
+@pytest.fixture(autouse=True)
+def ready_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the second process start before anything is read: these logs are short."""
+
+    async def started(_: Reading, unpacker: Unpacker, *__: object) -> None:
+        with suppress(Ended):
+            await unpacker.start()
+
+    monkeypatch.setattr(Reading, "read_until_ready", started)
 
 
 @pytest.fixture
@@ -92,6 +109,44 @@ async def test_two_processes_give_the_tables_of_one(
 
     assert len(asked) > len(PHOTOS)
     assert any(request.fold for request in asked) == any(folds)
+    assert live_rows(generations) == expected
+    assert (await verify(log, generations)).equal
+
+
+@pytest.mark.parametrize("pages", [0, 1, 2, 7])
+async def test_it_reads_alone_while_the_second_process_starts(
+    log: Log,
+    archived: FolderBlobs,
+    generations: Generations,
+    tmp_path: Path,
+    asked: list[Unpack],
+    monkeypatch: pytest.MonkeyPatch,
+    pages: int,
+) -> None:
+    """The second process is ready once so many pages were read."""
+    await fill(log, archived)
+    expected = await alone(log, tmp_path / "alone")
+    read, enough = 0, anyio.Event()
+    page, start = Log.page, Unpacker.start
+
+    async def counted(log: Log, *args: Any) -> Any:
+        nonlocal read
+        if read == pages:
+            enough.set()
+        await anyio.lowlevel.checkpoint()
+        read += 1
+        return await page(log, *args)
+
+    async def after_enough(unpacker: Unpacker) -> None:
+        await enough.wait()
+        await start(unpacker)
+
+    monkeypatch.setattr(Reading, "read_until_ready", READ_UNTIL_READY)
+    monkeypatch.setattr(Log, "page", counted)
+    monkeypatch.setattr(Unpacker, "start", after_enough)
+
+    await rebuild.rebuild(log, generations)
+
     assert live_rows(generations) == expected
     assert (await verify(log, generations)).equal
 

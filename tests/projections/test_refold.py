@@ -20,7 +20,7 @@ from projections.verify import verify
 from store.log import codec
 from store.log.log import Log
 from store.log.position import Position
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from store.redis.connection import Client
 from store.sqlite.connection import open_reader
 from store.sqlite.generations import Generations

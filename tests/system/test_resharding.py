@@ -14,7 +14,7 @@ from store.errors import Unavailable
 from store.log.log import Log
 from store.log.outcome import Appended
 from store.log.position import Position
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from store.redis.connection import Wait, connect
 from tests.conftest import CONTEXT, unavailable
 from tests.handlers.conftest import blobs, working

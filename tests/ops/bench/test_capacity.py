@@ -17,7 +17,7 @@ from store.log.chain import chain
 from store.log.hash_splitting import MOST
 from store.log.log import Log
 from store.log.position import Position
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from store.redis.connection import connect
 from tests.conftest import CONTEXT
 from tests.domain.stories import COMPLETED, STARTED, UPLOADED, stage_completed

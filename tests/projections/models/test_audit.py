@@ -16,7 +16,7 @@ from projections.models.audit import AuditEntries
 from projections.models.listing import Sort
 from store.log import codec
 from store.log.position import Position
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from store.sqlite.connection import Connection, Value
 from tests.domain.stories import JOB, PHOTO, UPLOADED
 from tests.projections.conftest import fold_in

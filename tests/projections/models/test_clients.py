@@ -11,7 +11,7 @@ from projections.models import clients
 from projections.models.clients import ClientRow
 from store.log import codec
 from store.log.position import Position
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from store.sqlite.connection import Connection, Value
 from tests.projections.conftest import fold_in
 from tests.projections.stories import (

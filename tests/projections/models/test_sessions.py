@@ -20,7 +20,7 @@ from projections.models import session_list
 from projections.models.checkpoints import Coverage
 from projections.models.session_list import SessionLine
 from store.log.position import Position
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from store.sqlite.connection import Connection, Value
 from tests.projections.conftest import fold_in, rows
 from tests.projections.stories import Chronicle, delete, fail, processed, request, start, upload

@@ -15,7 +15,7 @@ from store.archive.settings import SealingSettings, TrimmingSettings
 from store.blobs.interface import Blobs
 from store.log import codec
 from store.log.log import Log
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from store.queue.dispatch import Dispatch
 from tests.conftest import CONTEXT
 from tests.domain.stories import UPLOADED, event

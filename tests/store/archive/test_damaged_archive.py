@@ -15,7 +15,7 @@ from store.blobs.s3_server import Server
 from store.errors import ArchiveAway, BadSegment, Corrupt, Full
 from store.log.log import Log
 from store.log.position import Position
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from tests.ports import free_port
 from tests.store.archive.segments import (
     archive_all,

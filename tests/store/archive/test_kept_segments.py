@@ -12,7 +12,7 @@ from domain.photo.events import EVENT_TYPES
 from store.archive.segment import Entry, Segment, encode
 from store.log import codec
 from store.log.position import Position
-from store.log.stream import sift
+from store.log.recorded import sift
 from tests.store.archive.segments import LOG_ID
 from tests.store.archive.test_segment import read_by_page
 from tests.store.log.test_codec import STORED, in_version

@@ -12,7 +12,7 @@ from store.archive.settings import SealingSettings, TrimmingSettings
 from store.blobs.folder import FolderBlobs
 from store.blobs.interface import Blob
 from store.log.log import Log
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from tests.store.archive.segments import (
     archive_all,
     dispatch_all,

@@ -32,7 +32,7 @@ from domain.webhooks import events as we
 from store.errors import Corrupt
 from store.log import codec
 from store.log.position import Position
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from tests.domain.stories import (
     COMPLETED,
     DELETED,

@@ -19,7 +19,7 @@ from domain.system_events import OF_NO_PHOTO
 from store.log import codec
 from store.log.control import ControlLog
 from store.log.log import Log
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from tests.conftest import CONTEXT
 from tests.store.waiting import uploaded
 

@@ -12,7 +12,7 @@ from store.log import codec
 from store.log.log import Claim, Log
 from store.log.outcome import Appended, Duplicate, KeyReused, Loaded, Outcome, Repeated, Unchanged
 from store.log.position import Position
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from store.redis.connection import Client, connect
 from tests.conftest import CONTEXT
 from tests.store.commands import completed, upload

@@ -14,8 +14,8 @@ from ops.maintenance.audit import audit
 from store.log.log import Log
 from store.log.outcome import Appended, Repeated
 from store.log.position import Position
+from store.log.recorded import Recorded
 from store.log.sessions import Done, SessionLog
-from store.log.stream import Recorded
 from tests.conftest import CONTEXT, home, one_and_three
 from tests.store.commands import upload
 

@@ -5,7 +5,7 @@ import msgspec
 from domain.pipeline.stages import ERASURE, TREE, Task
 from store.log.log import Log
 from store.log.position import Position
-from store.log.stream import Recorded
+from store.log.recorded import Recorded
 from store.queue import known_stages, losses
 from store.queue.dispatch import Dispatch
 from store.queue.lanes import Lanes
