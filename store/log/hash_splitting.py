@@ -12,6 +12,7 @@ it has at most ``MOST``.
 import re
 import secrets
 from collections.abc import Sequence
+from typing import Any
 
 import anyio
 import msgspec
@@ -94,10 +95,10 @@ class HashSplitter:
 
     async def _lengths(self, roots: Sequence[str]) -> list[int]:
         commands = [("HLEN", root) for root in roots]
-        replies: list[object] = [*await self._redis.exchange(commands, None)]
+        replies: list[Any] = [*await self._redis.exchange(commands, None)]
         for at, reply in enumerate(replies):
             if isinstance(reply, Exception):  # as of a slot that is moving: it is sent by itself
-                replies[at] = await self._redis.execute_command(*commands[at])
+                replies[at] = await self._redis.hlen(roots[at])
         return msgspec.convert(replies, list[int])
 
     async def _move(self, partition: int, client_id: str, cursor: int) -> tuple[int, int | None]:

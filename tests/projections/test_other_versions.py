@@ -102,13 +102,13 @@ async def test_an_earlier_generation_answers_what_does_not_need_a_later_table(
 ) -> None:
     queries = OTHERS | OF_PHOTOS
     before = await answers(generations, queries)
-    change(generation, "DROP TABLE jobs")
+    change(generation, "DROP TABLE timeline")
 
     found = await answers(generations, queries)
 
-    refused = found.pop("job")
+    refused = found.pop("timeline")
     assert "written by another version" in refused
-    assert found == {name: answer for name, answer in before.items() if name != "job"}
+    assert found == {name: answer for name, answer in before.items() if name != "timeline"}
     assert not generations.is_doubted(generation)
 
 
