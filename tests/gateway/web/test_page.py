@@ -336,6 +336,8 @@ async def test_signing_in_by_address_or_form_and_out_again(stranger: Visitor) ->
 async def test_files_not_uploaded_yet_survive_the_end_of_a_session(visitor: Visitor) -> None:
     page = visitor.page
     visitor.tolerated = ("status of 401",)
+    # A list that is still loading would end the session before the files come.
+    await expect(page.get_by_role("heading", name="No photos yet")).to_be_visible()
     await page.context.clear_cookies()
     await visitor.drop({"patient.jpg": jpeg()})
 
