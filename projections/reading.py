@@ -114,6 +114,17 @@ class Reading:
         await self.read_until_ready(unpacker, end, into)
         if end <= self._position:
             return
+        ended = False
+        try:
+            ended = await self._share(unpacker, end, into)
+        finally:
+            if not ended:  # what it still answers is nobody's
+                unpacker.stop()
+
+    async def _share(
+        self, unpacker: Unpacker, end: Position, into: MemoryObjectSendStream[Opening]
+    ) -> bool:
+        """Send the pages that the other process makes; return False if it ends too early."""
         asked, answered = anyio.create_memory_object_stream[Sealed](AHEAD - 1)
         with answered:
             try:
@@ -122,6 +133,7 @@ class Reading:
                     await self._answer(unpacker, answered, into)
             except* Ended:
                 logger.warning("the process that unpacks the archive has ended: going on without")
+        return end <= self._position
 
     async def read_until_ready(
         self, unpacker: Unpacker, end: Position, into: MemoryObjectSendStream[Opening]
@@ -134,9 +146,14 @@ class Reading:
                 await unpacker.start()
             ready.set()
 
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(start)
-            await self._read(pager, end, into, ready.is_set)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(start)
+                await self._read(pager, end, into, ready.is_set)
+                tasks.cancel_scope.cancel()  # nothing may be left for it
+        finally:
+            if not ready.is_set():
+                unpacker.stop()
         self._waiting = await _rest_of(pager, into)
 
     async def _ask(

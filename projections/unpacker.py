@@ -50,7 +50,12 @@ class Unpacker:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the process, if there is one; the next request is for a new one."""
         process, self.process = self.process, None
+        self._is_ready = False
         if process is None:
             return
         process.kill()

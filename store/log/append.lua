@@ -19,7 +19,7 @@
 --         have, 0: no limit, content hash of the command or ""
 --           KEYS  idempotency (string), idempotency keys of the client (sorted set by expiry in ms)
 --         "session", value of the record of what was trimmed for which the session is known not to
---         have been closed, or ""
+--         have been closed, "" if nothing was trimmed then, or "?" if it is not known
 --           KEYS  session that the photo is uploaded into (hash v, d, p, s), see sessions.py,
 --                 record of what was trimmed (string)
 --         "claim", content hash, its bucket and its field there, or "" and "" for a client that is

@@ -16,6 +16,9 @@ from store.log.archived import trimmed_of
 from store.log.stream import Stream
 from store.redis.connection import translated
 
+UNKNOWN = b"?"
+"""No record of what was trimmed: it differs from each, and from one that was lost."""
+
 REMEMBERED = 10_000
 """How many sessions a process remembers; about 300 bytes each."""
 
@@ -30,9 +33,9 @@ class SessionClosings:
     def looked_at(self, client_id: str, session_id: str) -> bytes:
         """Return the record of what was trimmed for which the session is known not to be closed.
 
-        It is empty if nothing is known.
+        It is empty if nothing was trimmed, and ``UNKNOWN`` if nobody has looked.
         """
-        return self._looked_at.get((client_id, session_id), b"")
+        return self._looked_at.get((client_id, session_id), UNKNOWN)
 
     async def find(self, partition: int, client_id: str, session_id: str) -> bool:
         """Return whether the archive has the closing of the session; remember it if not.
@@ -44,6 +47,9 @@ class SessionClosings:
         with translated():  # first: what is trimmed later is looked for by the next call
             reply = await stream.redis.get(stream.keys.trimmed(partition))
             trimmed = msgspec.convert(reply, bytes | None) or b""
+        if not trimmed and not (await stream.removed(partition)).entries:
+            self._remember(client_id, session_id, trimmed)
+            return False
         chain_id = chain_of(client_id, session_id)
         found, upto = await stream.sealed_of(partition, chain_id)
         if any(isinstance(each.event.data, SessionClosed) for each in found):
@@ -55,8 +61,11 @@ class SessionClosings:
                     return True
                 if each.position >= end:
                     break
+        self._remember(client_id, session_id, trimmed)
+        return False
+
+    def _remember(self, client_id: str, session_id: str, trimmed: bytes) -> None:
         self._looked_at[client_id, session_id] = trimmed
         self._looked_at.move_to_end((client_id, session_id))
         while len(self._looked_at) > REMEMBERED:
             self._looked_at.popitem(last=False)
-        return False

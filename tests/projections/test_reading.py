@@ -1,5 +1,6 @@
 """A second process unpacks the archive for a rebuild, which gives the same tables."""
 
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import cycle
@@ -281,3 +282,21 @@ async def test_a_fold_up_to_a_position_in_a_segment_ends_there(
 
     assert asked
     assert tables[0] == tables[1]
+
+
+async def test_a_rebuild_ends_although_the_second_process_never_gets_ready(
+    log: Log,
+    archived: FolderBlobs,
+    generations: Generations,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await fill(log, archived)
+    expected = await alone(log, tmp_path / "alone")
+    frozen = (sys.executable, "-c", "import time; time.sleep(600)")
+    monkeypatch.setattr("projections.unpacker.COMMAND", frozen)
+    monkeypatch.setattr(Reading, "read_until_ready", READ_UNTIL_READY)
+
+    await rebuild.rebuild(log, generations)
+
+    assert live_rows(generations) == expected

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import anyio
 import pytest
 
 from projections.unpacker import Ended, Unpacker
@@ -91,3 +92,15 @@ async def test_bytes_that_are_no_segment_are_reported() -> None:
         await unpacker.send(Unpack(sealed.data, START, END))
         with pytest.raises(Corrupt, match="differ from its index"):
             await unpacker.receive(sealed)
+
+
+async def test_a_start_that_was_cancelled_can_be_repeated() -> None:
+    with Unpacker() as unpacker:
+        with anyio.move_on_after(0.0):
+            await unpacker.start()
+        unpacker.stop()
+
+        with anyio.fail_after(DEADLINE_S):
+            await unpacker.begin([])
+
+        assert unpacker.process is not None

@@ -302,3 +302,36 @@ async def test_of_uploads_closings_and_archivers_at_once_none_comes_after_a_clos
     assert (await audit(log)).breaks == []
     loaded = [await SessionLog(log).load("alice", each, None) for each in sorted(closed)]
     assert all(each.session.closed and each.version == 2 for each in loaded)
+
+
+@pytest.mark.parametrize("looked_up", [False, True])
+async def test_a_lost_record_of_what_was_trimmed_lets_no_upload_into_a_closed_session(
+    log: Log, blobs: Blobs, looked_up: bool
+) -> None:
+    await end(log, "trip", "completed")
+    await trim_all(log, blobs, keep_states_s=0.0)
+    gateway = await reopened(log)
+    if looked_up:
+        assert not await send(gateway, "trip")
+    redis: Any = log.redis
+    await redis.delete(log.keys.trimmed(home(log)))
+
+    assert not await send(gateway, "trip")
+    assert await send(gateway, "another trip")
+
+
+async def test_gateways_that_took_uploads_before_a_closing_take_none_afterwards(
+    log: Log, blobs: Blobs
+) -> None:
+    await trim_all(log, blobs)
+    gateways = await reopened(log), await reopened(log)
+    for gateway in gateways:
+        assert await send(gateway, "trip")
+    await trim_all(log, blobs, keep_states_s=0.0)
+    assert await send(gateways[0], "trip")
+    await end(gateways[1], "trip", "completed")
+    await trim_all(log, blobs, keep_states_s=0.0)
+
+    assert await kept(log) == set()
+    for gateway in (*gateways, await reopened(log)):
+        assert not await send(gateway, "trip")
