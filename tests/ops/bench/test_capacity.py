@@ -143,7 +143,8 @@ async def test_content_hashes_are_measured_in_both_forms(monkeypatch: pytest.Mon
     with serving("--appendonly", "no") as server:
         found = await hash_sizes.hash_sizes(server.url)
 
-    assert 32 + 36 < found.field < found.root < 200  # a digest in bytes, and the id of a photo
+    # A digest in bytes, and the id of a photo; the server uses a little more or less beside them.
+    assert 0.9 * (32 + 36) < found.field < found.root < 200
     assert 50 < found.bucket < 300
 
 
