@@ -122,6 +122,10 @@ class DecoderProcess:
             except (OSError, RuntimeError, MemoryError) as error:
                 await line.aclose()
                 raise StartFailure(shortage(error) or "not-executable") from error
+            except BaseException:  # cancelled: the process ends with its line
+                with anyio.CancelScope(shield=True):
+                    await line.aclose()
+                raise
         return cls(setup, process, line)
 
     @property
