@@ -29,6 +29,7 @@ Progress = Callable[[int, int], None]
 
 BATCH = 4_000
 """Events of one commit of a fold of the whole log: most photos are then written once."""
+
 CACHE_KIB = 65_536
 """Pages that a fold of the whole log may keep in memory; the indexes are sorted in as much."""
 

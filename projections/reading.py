@@ -114,26 +114,28 @@ class Reading:
         await self.read_until_ready(unpacker, end, into)
         if end <= self._position:
             return
-        ended = False
+        ended_well = False
         try:
-            ended = await self._share(unpacker, end, into)
+            ended_well = await self._share(unpacker, end, into)
         finally:
-            if not ended:  # what it still answers is nobody's
+            if not ended_well:  # what it still answers is nobody's
                 unpacker.stop()
 
     async def _share(
         self, unpacker: Unpacker, end: Position, into: MemoryObjectSendStream[Opening]
     ) -> bool:
         """Send the pages that the other process makes; return False if it ends too early."""
+        ended_well = False
         asked, answered = anyio.create_memory_object_stream[Sealed](AHEAD - 1)
         with answered:
             try:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._ask, unpacker, self._position, end, asked)
                     await self._answer(unpacker, answered, into)
+                ended_well = True
             except* Ended:
                 logger.warning("the process that unpacks the archive has ended: going on without")
-        return end <= self._position
+        return ended_well
 
     async def read_until_ready(
         self, unpacker: Unpacker, end: Position, into: MemoryObjectSendStream[Opening]

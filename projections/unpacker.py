@@ -22,7 +22,7 @@ SETTINGS = "PHOTOLOG_"
 """How the variables begin that the process does not need, such as passwords."""
 
 PIPE_BYTES = 1 << 20
-"""What a pipe holds; any user of Linux may have as much."""
+"""The capacity of a pipe, in bytes: the most that Linux allows every user by default."""
 
 COMMAND = (sys.executable, "-P", "-m", "projections.unpacking")
 

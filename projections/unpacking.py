@@ -78,7 +78,7 @@ class Events(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Unpacked(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """What is in a segment: ``count`` events, the last of them at ``upto``, None if there are none.
+    """The ``count`` events of a segment; ``upto`` is the place of the last one, None without any.
 
     ``left`` are those that are still to be applied: all of them, unless ``new`` has the rows of new
     photos. ``pages``, ``members`` and ``rest`` are as in ``Paged``. ``sha256`` is that of the

@@ -75,7 +75,7 @@ def coverage(db: Connection) -> Coverage:
 
 
 def get(db: Connection, partition: int) -> Position:
-    """Return the position of the last event folded; the partition's start if there is none.
+    """Return how far the partition is folded: the position of its last event, or its start.
 
     Raises:
         NotCovered: the file does not cover the partition.

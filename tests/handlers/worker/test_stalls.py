@@ -1,4 +1,4 @@
-"""What counts as a stall of a task when workers are killed or freeze, each in its own process."""
+"""Only tasks that a worker has begun count as stalled when it is killed or freezes."""
 
 import signal
 import sys

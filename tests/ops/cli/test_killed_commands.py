@@ -138,7 +138,7 @@ async def work(log: Log, blobs: FolderBlobs, photos: int) -> None:
 
 
 class State(msgspec.Struct, frozen=True):
-    """What must be the same after a command, however often it was killed before."""
+    """The state of a system after a command: kills of earlier runs must not change it."""
 
     events: dict[int, list[tuple[Position, bytes]]]
     rows: dict[str, list[tuple[Any, ...]]]
