@@ -59,6 +59,10 @@ export class Timeline {
   #wantsTail = false;
   #isTailLoading = false;
   #recount = 0;
+  /** While the days load: the photos whose changes the responses may not include. @type {Set<string> | null} */
+  #changed = null;
+  /** Whether one of them is not loaded, so that the days' counts may not include its change. */
+  #isRecountDue = false;
   /** Photos that must stay loaded. @type {() => (string | null)[]} */
   pinned = () => [];
 
@@ -84,8 +88,8 @@ export class Timeline {
     clearTimeout(this.#recount);
     this.sections = this.#wanted = [];
     this.#sectionOf.clear();
-    this.#tail = null;
-    this.ready = this.#failed = this.#isTailLoading = false;
+    this.#tail = this.#changed = null;
+    this.ready = this.#failed = this.#isTailLoading = this.#isRecountDue = false;
     this.#loads = this.#recount = 0;
     this.#handlers.onChange();
   }
@@ -101,6 +105,8 @@ export class Timeline {
     this.#loads = 0;
     this.#isTailLoading = this.#failed = false;
     const isCounted = order === "taken";
+    this.#changed = new Set();
+    this.#isRecountDue = false;
     try {
       const query = { sort: order, limit: FIRST[order] };
       const first = isAtTop || !isCounted ? await this.#library.load(query) : null;
@@ -113,6 +119,19 @@ export class Timeline {
       if (buckets) this.#adopt(buckets);
     } catch (error) {
       if (generation === this.#generation && !isPreview) this.#fail(error);
+    } finally {
+      if (generation === this.#generation) {
+        this.#changed = null;
+        if (this.#isRecountDue) this.recount();
+      }
+    }
+  }
+
+  /** Place what has changed since the days were asked for. */
+  #placeChanged() {
+    for (const photoId of this.#changed ?? []) {
+      const photo = this.#library.get(photoId);
+      if (photo) this.place(photo);
     }
   }
 
@@ -126,6 +145,7 @@ export class Timeline {
     this.#sectionOf.clear();
     this.#append(page);
     this.ready = page.photos.length > 0 || order === "uploaded";
+    this.#placeChanged();
     if (this.ready) this.#handlers.onChange();
   }
 
@@ -137,6 +157,7 @@ export class Timeline {
     this.#tail = null;
     this.sections = recounted(this.sections, buckets);
     this.ready = true;
+    this.#placeChanged();
     this.#handlers.onChange();
   }
 
@@ -208,6 +229,7 @@ export class Timeline {
    * @param {boolean} [isNew] whether no count includes it yet
    */
   place(photo, isNew = false) {
+    this.#changed?.add(photo.photoId);
     if (!this.ready) return;
     const key = this.#keyOf(photo);
     const known = this.#sectionOf.get(photo.photoId);
@@ -219,7 +241,7 @@ export class Timeline {
       if (!section) return;
       const isShown = this.#insert(section, photo);
       if (section.complete) section.count = section.ids.length;
-      else if (isNew || known) section.count += 1;
+      else section.count = Math.max(section.count + Number(isNew || known !== undefined), section.ids.length);
       if (!isShown) section.changes += 1;
     }
     this.#handlers.onChange();
@@ -239,6 +261,7 @@ export class Timeline {
 
   /** A photo that is not loaded was deleted or changed: count again. */
   recount() {
+    this.#isRecountDue = this.#changed !== null;
     if (this.order !== "taken" || this.#recount !== 0 || !this.ready) return;
     this.#recount = setTimeout(async () => {
       this.#recount = 0;

@@ -3,6 +3,7 @@
 import asyncio
 import re
 
+import pytest
 from playwright.async_api import Route, expect
 
 from tests.gateway.visitor import Visitor, jpeg
@@ -76,19 +77,17 @@ async def test_a_photo_opens_that_was_clicked_before_the_viewer_was_there(
 async def test_files_are_uploaded_that_came_before_what_uploads_them(visitor: Visitor) -> None:
     page = visitor.page
     visitor.tolerated = ("net::ERR_FAILED",)
-    attempts: list[str] = []
+    attempted = asyncio.Event()
 
     async def fail(route: Route) -> None:
-        attempts.append(route.request.url)
         await route.abort()
+        attempted.set()
 
     await page.route("**/uploads.js", fail)
     await page.reload()
     await expect(page.locator("#connection")).to_have_text("Live")
     await visitor.drop({"early.jpg": jpeg()})
-    async with page.expect_request("**/uploads.js"):
-        pass
-    assert attempts
+    await attempted.wait()
     assert await page.evaluate("!dispatchEvent(new Event('beforeunload', { cancelable: true }))"), (
         "a reload would lose the file, and says so"
     )
@@ -156,3 +155,32 @@ async def test_a_visit_asks_once_who_is_signed_in_and_twice_for_the_first_photos
     await visitor.page.wait_for_function(f"() => ({ASKED})('/api/photos/timeline').length === 1")
     assert len(await visitor.page.evaluate(ASKED, "/api/login/current")) == 1
     assert len(await visitor.page.evaluate(ASKED, "/api/photos")) == 2
+
+
+@pytest.mark.parametrize("listed", ["/api/photos?", "/api/photos/timeline?"])
+@pytest.mark.parametrize("before", [0, 1])
+async def test_a_photo_is_shown_whose_events_come_while_a_list_of_before_is_on_its_way(
+    visitor: Visitor, listed: str, before: int
+) -> None:
+    for _ in range(before):
+        await visitor.upload("before.jpg", jpeg())
+    answered, released = asyncio.Event(), asyncio.Event()
+
+    async def be_late(route: Route) -> None:
+        answer = await route.fetch()
+        answered.set()
+        await released.wait()
+        await route.fulfill(response=answer)
+
+    await visitor.page.route(lambda url: listed in url, be_late)
+    await visitor.page.reload()
+    await expect(visitor.page.locator("#connection")).to_have_text("Live")
+    await answered.wait()
+
+    await visitor.upload("meanwhile.jpg", jpeg())
+    await expect(visitor.page.locator("#announcer")).to_contain_text("meanwhile.jpg is ready")
+    released.set()
+    await visitor.page.unroute_all(behavior="wait")
+
+    await expect(visitor.card("meanwhile.jpg")).to_have_attribute("data-status", "completed")
+    assert await visitor.cards.count() == before + 1
