@@ -22,6 +22,8 @@ const DATABASE = "photolog-uploads";
 const FILES = "files";
 const BUDGET_BYTES = 500_000_000;
 const LOCK = "photolog-uploads-";
+/** The tab of files that no tab uploads: nobody ever holds this lock. */
+const NO_TAB = `${LOCK}none`;
 
 /**
  * @template T
@@ -41,6 +43,8 @@ export class UploadStore {
   #opened = null;
   /** Bytes kept by this tab, by key. @type {Map<string, number>} */
   #kept = new Map();
+  /** Whose ends this tab waits for, with the client that it waits for. @type {Set<string>} */
+  #awaited = new Set();
 
   constructor() {
     if (!("locks" in navigator) || !("indexedDB" in globalThis)) return;
@@ -81,22 +85,54 @@ export class UploadStore {
   }
 
   /**
-   * Take over the client's files that no open tab uploads.
+   * Take over the client's files that no open tab uploads, and those of each other tab once it ends.
    * @param {string} clientId
-   * @returns {Promise<Remembered[]>}
+   * @param {() => boolean} isWanted whether this client is still signed in
+   * @param {(left: Remembered[]) => void} take
    */
-  async takeOver(clientId) {
+  async takeOver(clientId, isWanted, take) {
+    for (const { tab } of await this.#of(clientId)) {
+      const awaited = `${tab} ${clientId}`;
+      if (tab === this.#tab || this.#awaited.has(awaited)) continue;
+      this.#awaited.add(awaited);
+      // Granted at once if that tab has ended. Only one tab at a time has the lock, and takes over.
+      navigator.locks.request(tab, async () => {
+        this.#awaited.delete(awaited);
+        if (!isWanted()) return;
+        const left = (await this.#of(clientId)).filter((one) => one.tab === tab);
+        for (const one of left) {
+          if (one.file) this.#kept.set(one.key, one.size);
+          await this.#put({ ...one, tab: this.#tab });
+        }
+        take(left);
+      });
+    }
+  }
+
+  /**
+   * Leave a file to the next tab in which its client signs in.
+   * @param {string} key
+   */
+  async release(key) {
+    this.#kept.delete(key);
     try {
-      const { held = [] } = (await navigator.locks?.query()) ?? {};
-      const tabs = new Set(held.map(({ name }) => name));
+      /** @type {Remembered | undefined} */
+      const record = await this.#do((store) => store.get(key));
+      if (record) await this.#put({ ...record, tab: NO_TAB });
+    } catch {
+      // Taken over when this tab ends.
+    }
+  }
+
+  /**
+   * @param {string} clientId
+   * @returns {Promise<Remembered[]>} none if they cannot be read
+   */
+  async #of(clientId) {
+    try {
       /** @type {Remembered[]} */
       const all = (await this.#do((store) => store.getAll())) ?? [];
-      const left = all.filter((one) => one.clientId === clientId && !tabs.has(one.tab));
-      for (const one of left) {
-        if (one.file) this.#kept.set(one.key, one.size);
-        await this.#put({ ...one, tab: this.#tab });
-      }
-      return left;
+      return all.filter((one) => one.clientId === clientId);
     } catch {
       return [];
     }

@@ -118,13 +118,19 @@ export class Uploads {
     return upload;
   }
 
-  /** Continue what an earlier page of the same client has left. */
-  async #continue() {
+  /** Continue what earlier pages of the same client have left, and other tabs leave from now on. */
+  #continue() {
     const clientId = this.#clientId;
-    const left = await this.#store.takeOver(clientId);
-    if (clientId !== this.#clientId || this.#paused) return;
+    const isWanted = () => clientId === this.#clientId && !this.#paused;
+    this.#store.takeOver(clientId, isWanted, (left) => {
+      if (clientId === this.#clientId) this.#adopt(left);
+      else for (const { key } of left) this.#store.release(key);
+    });
+  }
+
+  /** @param {import("./upload-store.js").Remembered[]} left by other tabs */
+  #adopt(left) {
     for (const { key, file, name, size, lastModified, sessionId = null } of left) {
-      if (this.#all.some((one) => one.key === key)) continue;
       const upload = this.#begin(file ?? new File([], name, { lastModified }), key, size, sessionId);
       if (file && sessionId !== null) this.#session.adopt(sessionId);
       if (file) upload.isStored = true;
@@ -147,9 +153,14 @@ export class Uploads {
 
   /** @param {Upload} upload */
   forget(upload) {
+    this.#store.drop(upload.key);
+    this.#withdraw(upload);
+  }
+
+  /** @param {Upload} upload which this page no longer shows */
+  #withdraw(upload) {
     this.#all = this.#all.filter((other) => other !== upload);
     this.#aborts.get(upload)?.();
-    this.#store.drop(upload.key);
     this.#handlers.onChange(upload);
   }
 
@@ -160,8 +171,8 @@ export class Uploads {
 
   /** @param {string} clientId */
   resume(clientId) {
-    // Never upload the files of one person as another.
-    if (clientId !== this.#clientId) this.forgetAll();
+    // Never upload the files of one person as another; who chose them may come back.
+    if (clientId !== this.#clientId) this.#leaveAll();
     this.#clientId = clientId;
     this.#paused = false;
     this.#continue();
@@ -172,6 +183,15 @@ export class Uploads {
   forgetAll() {
     this.#session.forget();
     for (const upload of this.#all) this.forget(upload);
+  }
+
+  /** Leave the files to the next page of who chose them. */
+  #leaveAll() {
+    this.#session.forget();
+    for (const upload of this.#all) {
+      if (upload.state !== "done" && upload.state !== "duplicate") this.#store.release(upload.key);
+      this.#withdraw(upload);
+    }
   }
 
   /** Those that have not become photos, and those that have since the last pause. */

@@ -7,38 +7,74 @@ from ops.config.settings import Settings
 from ops.runtime.tokens import mint
 from tests.gateway.visitor import Visitor, jpeg, taken_with_a_camera
 
-STORED = """async () => {
-  const known = await indexedDB.databases();  // to open one that is missing would make it
-  if (!known.some(({ name }) => name === "photolog-uploads")) return 0;
-  return new Promise(resolve => {
-    indexedDB.open("photolog-uploads").onsuccess = ({ target }) => {
-      const all = target.result.transaction("files").objectStore("files").getAll();
-      all.onsuccess = () => {
-        target.result.close();
-        resolve(all.result.filter(({ file }) => file).length);
-      };
-    };
-  });
+UPLOADS = "**/api/photos/upload"
+
+UNTIL_STORED = """async number => {
+  const opened = request =>
+    new Promise(resolve => (request.onsuccess = () => resolve(request.result)));
+  for (;;) {
+    const known = await indexedDB.databases();  // to open one that is missing would make it
+    if (known.some(({ name }) => name === "photolog-uploads")) {
+      const database = await opened(indexedDB.open("photolog-uploads"));
+      const all = await opened(database.transaction("files").objectStore("files").getAll());
+      database.close();
+      if (all.filter(({ file }) => file).length === number) return;
+    }
+    await new Promise(resolve => setTimeout(resolve, 20));
+  }
 }"""
+"""Wait until the browser remembers so many files. The browser driver waits for no promise."""
 
 
 async def hold_one_back(visitor: Visitor) -> None:
     """Choose a file while uploads do not reach the server, and wait until it is remembered."""
     page = visitor.page
     visitor.tolerated = ("net::ERR",)
-    await page.route("**/api/photos/upload", lambda route: route.abort())
+    await page.route(UPLOADS, lambda route: route.abort())
     await visitor.drop({"patient.jpg": jpeg()})
-    await page.wait_for_function(f"({STORED})().then(count => count === 1)")
-    await page.unroute("**/api/photos/upload")
+    await page.evaluate(UNTIL_STORED, 1)
 
 
 async def test_a_reload_continues_an_upload(visitor: Visitor) -> None:
     await hold_one_back(visitor)
 
+    await visitor.page.unroute(UPLOADS)
     await visitor.page.reload()
 
     await expect(visitor.card("patient.jpg")).to_have_attribute("data-status", "completed")
-    await visitor.page.wait_for_function(f"({STORED})().then(count => count === 0)")
+    await visitor.page.evaluate(UNTIL_STORED, 0)
+
+
+async def test_another_tab_continues_what_a_closed_one_has_left(visitor: Visitor) -> None:
+    first = visitor.page
+    await hold_one_back(visitor)
+    visitor.page = await first.context.new_page()
+    await visitor.page.goto(visitor.url)
+    await visitor.until_all_is_loaded()
+    assert await visitor.cards.count() == 0
+
+    await first.close()
+
+    await expect(visitor.card("patient.jpg")).to_have_attribute("data-status", "completed")
+
+
+async def test_files_wait_for_their_person_when_another_one_signs_in_on_the_same_page(
+    visitor: Visitor, system: System
+) -> None:
+    page = visitor.page
+    await hold_one_back(visitor)
+    other = mint(Settings(data=str(system.data)), "another-person", "client", 3600)
+    second = await page.context.new_page()
+    await second.goto(f"{visitor.url}/#token={other}")
+    await second.get_by_role("button", name="Sign in as another-person").click()
+    await expect(page.locator("#who")).to_have_text("another-person")
+    await second.close()
+
+    await page.goto("about:blank")
+    await page.unroute(UPLOADS)
+    await visitor.sign_in()
+
+    await expect(visitor.card("patient.jpg")).to_have_attribute("data-status", "completed")
 
 
 async def test_the_tray_says_where_photos_went_and_shows_what_was_added_last(
@@ -74,5 +110,6 @@ async def test_files_are_never_uploaded_as_another_person(visitor: Visitor, syst
 
     await page.goto("about:blank")
     await page.context.clear_cookies()
+    await page.unroute(UPLOADS)
     await visitor.sign_in()
     await expect(visitor.card("patient.jpg")).to_have_attribute("data-status", "completed")
