@@ -202,7 +202,7 @@ async def test_an_allowed_page_may_read_why_its_upload_is_rejected_early(gateway
         await gateway.client.get("/api/events", headers={"Origin": APP}),
         *[
             await gateway.client.get("/api/me", headers={"Origin": APP, "Authorization": ""})
-            for _ in range(9)
+            for _ in range(30)
         ],
     ]
 

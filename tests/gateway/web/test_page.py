@@ -67,6 +67,7 @@ async def test_after_a_lost_connection_each_event_is_shown_once_and_in_order(
 ) -> None:
     page = visitor.page
     visitor.tolerated = ("Failed to load resource", "net::ERR")
+    await visitor.until_all_is_loaded()
     readings: list[str] = []
     page.on("request", lambda request: readings.append(request.url))
 
